@@ -1,0 +1,97 @@
+//! A topic's configuration: checked when it is set, resolved against the broker's when it is used (`LogConfig`).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::topic_keys::{self, INTERNAL_SEGMENT_BYTES};
+use super::{BrokerValues, InvalidConfig, Kind, TopicConfig};
+use crate::types::TimestampType;
+
+impl TopicConfig {
+    /// The effective configuration of a topic with these values of its own. Values that do not parse cannot have been
+    /// stored (`check_topic_value`); where a store hands one back all the same, the broker's default holds.
+    pub fn resolve(broker: &BrokerValues, overrides: &BTreeMap<String, String>) -> TopicConfig {
+        let values = Effective { broker, overrides };
+        let segment_bytes = values.get(INTERNAL_SEGMENT_BYTES).and_then(|value| value.parse().ok());
+        TopicConfig {
+            segment_bytes: segment_bytes.unwrap_or_else(|| values.bytes("segment.bytes")),
+            segment_ms: values.millis("segment.ms"),
+            segment_jitter_ms: values.millis("segment.jitter.ms"),
+            segment_index_bytes: values.bytes("segment.index.bytes"),
+            index_interval_bytes: values.bytes("index.interval.bytes"),
+            max_message_bytes: values.bytes("max.message.bytes") as usize,
+            timestamp_type: match values.get("message.timestamp.type").as_deref() {
+                Some("LogAppendTime") => TimestampType::LogAppendTime,
+                _ => TimestampType::CreateTime,
+            },
+            timestamp_before_max: values.millis("message.timestamp.before.max.ms"),
+            timestamp_after_max: values.millis("message.timestamp.after.max.ms"),
+            compact: values.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|one| one == "compact")),
+        }
+    }
+}
+
+/// One topic's values over the broker's.
+struct Effective<'a> {
+    broker: &'a BrokerValues,
+    overrides: &'a BTreeMap<String, String>,
+}
+
+impl Effective<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        let topic = topic_keys::find(name)?;
+        let own = self.overrides.get(name).and_then(|value| topic.key.check(value).ok());
+        own.or_else(|| self.broker.inherited(topic))
+    }
+
+    /// Zero stands in for nothing here: every key that is read so has a default, and none may be negative.
+    fn bytes(&self, name: &str) -> u32 {
+        self.get(name).and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    fn millis(&self, name: &str) -> Duration {
+        Duration::from_millis(self.get(name).and_then(|value| value.parse().ok()).unwrap_or_default())
+    }
+}
+
+/// Checks one topic key and value (`LogConfig.validate`): unknown name, wrong type, out of range.
+pub fn check_topic_value(name: &str, value: Option<&str>) -> Result<(), InvalidConfig> {
+    let Some(value) = value else {
+        return Err(InvalidConfig(format!("Null value not supported for topic configs: {name}")));
+    };
+    let Some(topic) = topic_keys::find(name) else {
+        return Err(InvalidConfig(format!("Unknown topic config name: {name}")));
+    };
+    let checked = topic.key.check(value)?;
+    if name == "remote.storage.enable" && checked == "true" {
+        let text = "Tiered Storage functionality is disabled in the broker. \
+                    Topic cannot be configured with remote log storage.";
+        return Err(InvalidConfig(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Checks a topic's values against one another, each having passed `check_topic_value` (`LogConfig.validateValues`).
+pub fn check_topic(broker: &BrokerValues, overrides: &BTreeMap<String, String>) -> Result<(), InvalidConfig> {
+    let values = Effective { broker, overrides };
+    let lag = |name| values.get(name).and_then(|value| value.parse::<i64>().ok()).unwrap_or_default();
+    let (min, max) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"));
+    if min > max {
+        let text = "conflict topic config setting min.compaction.lag.ms";
+        return Err(InvalidConfig(format!("{text} ({min}) > max.compaction.lag.ms ({max})")));
+    }
+    Ok(())
+}
+
+/// Whether a topic key holds a list, which IncrementalAlterConfigs may append to and subtract from.
+pub fn is_topic_list(name: &str) -> bool {
+    topic_keys::find(name).is_some_and(|topic| topic.key.kind == Kind::List)
+}
+
+/// Of a topic's own values the keys that are known but not acted on, those set to Kafka's default left out.
+pub fn without_effect(overrides: &BTreeMap<String, String>) -> Vec<&str> {
+    let does_not_act = |name: &str, value: &str| {
+        topic_keys::find(name).is_some_and(|topic| !topic.key.acts && topic.key.default != Some(value))
+    };
+    overrides.iter().filter(|(name, value)| does_not_act(name, value)).map(|(name, _)| name.as_str()).collect()
+}

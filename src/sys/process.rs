@@ -1,0 +1,18 @@
+//! This process, and whether another one lives.
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Whether a process of that id lives (one that we may not signal counts as alive).
+pub fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    !matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Err(nix::errno::Errno::ESRCH))
+}
+
+/// Raises the soft limit of open files to the hard one and returns what is in force.
+pub fn raise_open_file_limit() -> std::io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(hard)
+}
