@@ -13,5 +13,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod config;
+pub mod protocol;
 pub mod sys;
 pub mod types;
