@@ -1,0 +1,92 @@
+//! What can go wrong in a log, and what the wire calls it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::CheckpointError;
+use super::producer_snapshot::SnapshotError;
+use super::producer_state::ProducerStateError;
+use crate::protocol::ErrorCode;
+use crate::protocol::batch::BatchError;
+use crate::types::{Offset, TopicId};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("offset {offset} is outside {start}..={end}")]
+    OffsetOutOfRange { offset: Offset, start: Offset, end: Offset },
+    /// Damage that recovery may not cut away: it lies before the torn tail.
+    #[error("{path}: damaged batch at byte {position} (offset {offset}): {source}")]
+    Damaged { path: PathBuf, position: u64, offset: Offset, source: Damage },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("batch set of {bytes} bytes is larger than a segment of {segment_bytes}")]
+    TooLarge { bytes: u64, segment_bytes: u32 },
+    /// `InconsistentTopicIdException`.
+    #[error("{path}: holds the topic with the id {found}, not that with {topic_id}")]
+    WrongTopic { path: PathBuf, found: TopicId, topic_id: TopicId },
+    #[error("the topic was deleted")]
+    Retired,
+    #[error("the broker is stopping")]
+    Closed,
+    #[error(transparent)]
+    Producer(#[from] ProducerStateError),
+}
+
+/// What is wrong with stored bytes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error("offsets from {found} on where {expected} or more must follow")]
+    OffsetOrder { found: Offset, expected: Offset },
+    #[error("the segment is shorter than the recovery point says was flushed")]
+    BeforeRecoveryPoint,
+}
+
+impl LogError {
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            LogError::Damaged { .. } | LogError::Io { .. } | LogError::WrongTopic { .. } => {
+                ErrorCode::KafkaStorageError
+            }
+            LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
+            LogError::Retired => ErrorCode::UnknownTopicOrPartition,
+            // A client looks for the leader again, and finds it after the restart.
+            LogError::Closed => ErrorCode::NotLeaderOrFollower,
+            LogError::Producer(error) => error.code(),
+        }
+    }
+}
+
+impl From<CheckpointError> for LogError {
+    fn from(error: CheckpointError) -> LogError {
+        match error {
+            CheckpointError::Io { path, source } => LogError::Io { path, source },
+            CheckpointError::Malformed { path, problem } => {
+                LogError::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, problem) }
+            }
+        }
+    }
+}
+
+impl From<SnapshotError> for LogError {
+    fn from(error: SnapshotError) -> LogError {
+        match error {
+            SnapshotError::File(error) => error.into(),
+            // Only reading a snapshot gives the others, and then an older one is taken.
+            other => LogError::Io { path: PathBuf::new(), source: io::Error::other(other) },
+        }
+    }
+}
+
+/// Names the file in an I/O error.
+pub(super) trait IoContext<T> {
+    fn at(self, path: &Path) -> Result<T, LogError>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, path: &Path) -> Result<T, LogError> {
+        self.map_err(|source| LogError::Io { path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,229 @@
+//! A sparse index file: entries of one size, ascending, without header or checksum.
+//!
+//! Only the last few entries are held in memory: up to [`PENDING_MAX`] wait there until they are written with one
+//! `pwrite`, so that an append costs no second system call and a partition's memory does not grow with its history.
+//! What a crash takes of them, recovery rebuilds. Everything older is looked up by `pread`.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::error::{IoContext, LogError};
+use crate::sys;
+
+/// Entries that wait in memory.
+const PENDING_MAX: usize = 64;
+/// Where a binary search stops halving and reads what is left at once.
+const BLOCK_BYTES: usize = 4096;
+
+/// An entry's form on disk.
+pub(super) trait Entry: Copy + std::fmt::Debug {
+    const BYTES: usize;
+
+    /// From exactly [`Entry::BYTES`] bytes.
+    fn decode(bytes: &[u8]) -> Self;
+
+    fn encode(&self, out: &mut Vec<u8>);
+}
+
+#[derive(Debug)]
+pub(super) struct IndexFile<E> {
+    path: PathBuf,
+    state: RwLock<State<E>>,
+}
+
+#[derive(Debug)]
+struct State<E> {
+    stored: Stored,
+    pending: Vec<E>,
+}
+
+/// What is known of the file.
+#[derive(Debug, Clone)]
+enum Stored {
+    /// Not looked at yet.
+    Unknown,
+    /// There is no file.
+    Missing,
+    Open {
+        file: Arc<File>,
+        entries: u64,
+    },
+}
+
+impl<E: Entry> IndexFile<E> {
+    /// Nothing is opened before it is used.
+    pub(super) fn new(path: PathBuf) -> IndexFile<E> {
+        let state = State { stored: Stored::Unknown, pending: Vec::new() };
+        IndexFile { path, state: RwLock::new(state) }
+    }
+
+    /// Whether there is a file, or at least entries on their way into it.
+    pub(super) fn exists(&self) -> Result<bool, LogError> {
+        let state = self.state()?;
+        Ok(!state.pending.is_empty() || !matches!(state.stored, Stored::Missing))
+    }
+
+    pub(super) fn len(&self) -> Result<u64, LogError> {
+        let state = self.state()?;
+        Ok(state.stored.entries() + state.pending.len() as u64)
+    }
+
+    pub(super) fn last(&self) -> Result<Option<E>, LogError> {
+        let state = self.state()?;
+        if let Some(last) = state.pending.last() {
+            return Ok(Some(*last));
+        }
+        let Stored::Open { file, entries: entries @ 1.. } = &state.stored else { return Ok(None) };
+        let mut bytes = vec![0; E::BYTES];
+        sys::pread_exact(file, &mut bytes, (entries - 1) * E::BYTES as u64).at(&self.path)?;
+        Ok(Some(E::decode(&bytes)))
+    }
+
+    /// The last entry for which `is_at_or_before` holds; it must hold for all entries before one for which it holds.
+    pub(super) fn floor(&self, is_at_or_before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
+        let state = self.state()?;
+        let count = state.pending.partition_point(&is_at_or_before);
+        if let Some(entry) = count.checked_sub(1).and_then(|index| state.pending.get(index)) {
+            return Ok(Some(*entry));
+        }
+        let Stored::Open { file, entries } = state.stored.clone() else { return Ok(None) };
+        // Stored entries do not change: no append waits for this search.
+        drop(state);
+        floor_in_file(&file, entries, is_at_or_before).at(&self.path)
+    }
+
+    /// Adds an entry behind all others. Nothing can fail here: room was made before ([`IndexFile::make_room`]).
+    pub(super) fn push(&self, entry: E) {
+        self.state.write().pending.push(entry);
+    }
+
+    /// Writes the waiting entries out where there are many.
+    pub(super) fn make_room(&self) -> Result<(), LogError> {
+        if self.state.read().pending.len() < PENDING_MAX {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    /// Writes the waiting entries out, making the file where there is none, and cuts off what is not an entry.
+    pub(super) fn flush(&self) -> Result<(), LogError> {
+        let mut state = self.opened()?;
+        let (file, entries) = match state.stored.clone() {
+            Stored::Open { file, entries } => (file, entries),
+            Stored::Unknown | Stored::Missing => (Arc::new(create(&self.path).at(&self.path)?), 0),
+        };
+        let mut bytes = Vec::with_capacity(state.pending.len() * E::BYTES);
+        state.pending.iter().for_each(|entry| entry.encode(&mut bytes));
+        sys::pwrite_all(&file, &bytes, entries * E::BYTES as u64).at(&self.path)?;
+        let entries = entries + state.pending.len() as u64;
+        let length = entries * E::BYTES as u64;
+        if file.metadata().at(&self.path)?.len() != length {
+            file.set_len(length).at(&self.path)?;
+        }
+        state.stored = Stored::Open { file, entries };
+        state.pending.clear();
+        Ok(())
+    }
+
+    /// Replaces all entries; readers see the old ones or the new ones.
+    pub(super) fn replace(&self, entries: Vec<E>) -> Result<(), LogError> {
+        let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
+        entries.iter().for_each(|entry| entry.encode(&mut bytes));
+        let mut state = self.state.write();
+        let fresh = self.path.with_added_extension("tmp");
+        std::fs::write(&fresh, &bytes).at(&fresh)?;
+        std::fs::rename(&fresh, &self.path).at(&self.path)?;
+        let file = Arc::new(open(&self.path).at(&self.path)?);
+        state.stored = Stored::Open { file, entries: entries.len() as u64 };
+        state.pending.clear();
+        Ok(())
+    }
+
+    /// Closes the file until it is needed again.
+    pub(super) fn release_file(&self) {
+        let mut state = self.state.write();
+        state.stored = Stored::Unknown;
+        state.pending.shrink_to_fit();
+    }
+
+    /// Makes durable what was written. Without the lock: no append waits for it.
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        match self.state()?.stored.clone() {
+            Stored::Open { file, .. } => sys::fdatasync(&file).at(&self.path),
+            Stored::Unknown | Stored::Missing => Ok(()),
+        }
+    }
+
+    /// The state, with the file opened where this is the first use.
+    fn state(&self) -> Result<RwLockReadGuard<'_, State<E>>, LogError> {
+        let state = self.state.read();
+        if !matches!(state.stored, Stored::Unknown) {
+            return Ok(state);
+        }
+        drop(state);
+        Ok(RwLockWriteGuard::downgrade(self.opened()?))
+    }
+
+    fn opened(&self) -> Result<RwLockWriteGuard<'_, State<E>>, LogError> {
+        let mut state = self.state.write();
+        if matches!(state.stored, Stored::Unknown) {
+            state.stored = Stored::of::<E>(&self.path).at(&self.path)?;
+        }
+        Ok(state)
+    }
+}
+
+impl Stored {
+    fn of<E: Entry>(path: &Path) -> io::Result<Stored> {
+        match open(path) {
+            Ok(file) => {
+                let entries = file.metadata()?.len() / E::BYTES as u64;
+                Ok(Stored::Open { file: Arc::new(file), entries })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::Missing),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn entries(&self) -> u64 {
+        match self {
+            Stored::Unknown | Stored::Missing => 0,
+            Stored::Open { entries, .. } => *entries,
+        }
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// What an index file of that name held before belongs to no segment.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+}
+
+fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+    let per_block = (BLOCK_BYTES / E::BYTES) as u64;
+    // The floor is below `high`; entry `low - 1` holds.
+    let (mut low, mut high) = (0, entries);
+    let mut found = None;
+    let mut bytes = vec![0; E::BYTES];
+    while high - low > per_block {
+        let middle = low + (high - low) / 2;
+        sys::pread_exact(file, &mut bytes, middle * E::BYTES as u64)?;
+        let entry = E::decode(&bytes);
+        if holds(&entry) {
+            found = Some(entry);
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    bytes.resize((high - low) as usize * E::BYTES, 0);
+    sys::pread_exact(file, &mut bytes, low * E::BYTES as u64)?;
+    Ok(bytes.chunks_exact(E::BYTES).map(E::decode).take_while(holds).last().or(found))
+}

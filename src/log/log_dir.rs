@@ -1,0 +1,136 @@
+//! One log directory: its lock, `meta.properties`, the clean-shutdown mark, and the folders in it.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::checkpoint::{self, META_PROPERTIES, MetaProperties};
+use super::manager::ManagerError;
+use super::names::{FolderName, FolderState};
+use crate::sys::{self, FileLock};
+use crate::types::{DirectoryId, NodeId, TopicId, TopicPartition};
+
+const LOCK_FILE: &str = ".lock";
+const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+/// Kafka's form of the mark (`CleanShutdownFileHandler`); there is no broker epoch to tell.
+const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
+/// A process id has fewer digits.
+const PID_BYTES_MAX: u64 = 20;
+
+#[derive(Debug)]
+pub(super) struct LogDir {
+    pub(super) path: PathBuf,
+    pub(super) was_clean: bool,
+    pub(super) partitions: BTreeSet<TopicPartition>,
+    /// Folders of deleted partitions.
+    pub(super) leftovers: Vec<PathBuf>,
+    /// Held as long as this lives.
+    _lock: FileLock,
+}
+
+impl LogDir {
+    /// Lists the folders and looks for the clean-shutdown mark. Changes nothing.
+    pub(super) fn open(path: &Path, lock: FileLock) -> Result<LogDir, ManagerError> {
+        let (mut partitions, mut leftovers) = (BTreeSet::new(), Vec::new());
+        for entry in fs::read_dir(path).map_err(io(path))? {
+            let name = entry.map_err(io(path))?.file_name();
+            let Some(folder) = name.to_str().and_then(FolderName::parse) else { continue };
+            match folder.state {
+                FolderState::Live => drop(partitions.insert(folder.partition)),
+                FolderState::Delete => leftovers.push(path.join(&name)),
+                FolderState::Future | FolderState::Stray => {}
+            }
+        }
+        let was_clean = path.join(CLEAN_SHUTDOWN_FILE).exists() || partitions.is_empty();
+        Ok(LogDir { path: path.to_owned(), was_clean, partitions, leftovers, _lock: lock })
+    }
+
+    /// Takes the clean-shutdown mark away: from now on only the next clean stop makes it true.
+    pub(super) fn unmark(&self) -> Result<(), ManagerError> {
+        let mark = self.path.join(CLEAN_SHUTDOWN_FILE);
+        match fs::remove_file(&mark) {
+            Ok(()) => sys::sync_dir(&self.path).map_err(io(&self.path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io(&mark)(error)),
+        }
+    }
+
+    pub(super) fn mark_clean(&self) -> std::io::Result<()> {
+        let mut mark = File::create(self.path.join(CLEAN_SHUTDOWN_FILE))?;
+        mark.write_all(CLEAN_SHUTDOWN_CONTENT)?;
+        mark.sync_all()?;
+        sys::sync_dir(&self.path)
+    }
+}
+
+/// Makes the directory where it is missing and takes its lock; the lock file names the process that holds it.
+pub(super) fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
+    fs::create_dir_all(dir).map_err(io(dir))?;
+    let path = dir.join(LOCK_FILE);
+    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let Some(mut lock) = sys::try_lock_exclusive(open().map_err(io(&path))?).map_err(io(&path))? else {
+        let mut pid = String::new();
+        let holder = open().map_err(io(&path))?;
+        holder.take(PID_BYTES_MAX).read_to_string(&mut pid).map_err(io(&path))?;
+        return Err(ManagerError::InUse { path: dir.to_owned(), pid: pid.trim().parse().unwrap_or(0) });
+    };
+    lock.set_len(0).map_err(io(&path))?;
+    lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(io(&path))?;
+    Ok(lock)
+}
+
+/// Checks `meta.properties` of every directory against this broker, writes it where it is missing, and gives the id of
+/// the cluster: the one found, else the one configured, else a fresh one.
+pub(super) fn settle_identity(
+    dirs: &[PathBuf],
+    node_id: NodeId,
+    configured: Option<&str>,
+) -> Result<String, ManagerError> {
+    let paths: Vec<PathBuf> = dirs.iter().map(|dir| dir.join(META_PROPERTIES)).collect();
+    let found = paths.iter().map(|path| checkpoint::read_meta_properties(path)).collect::<Result<Vec<_>, _>>()?;
+    let known = found.iter().flatten().map(|properties| properties.cluster_id.clone()).next();
+    let cluster_id = configured.map(str::to_owned).or(known).unwrap_or_else(|| TopicId::random().to_string());
+    for (path, found) in paths.iter().zip(&found) {
+        let wrong = |key, found: &str, expected: &str| {
+            let (found, expected) = (found.to_owned(), expected.to_owned());
+            Err(ManagerError::WrongIdentity { path: path.clone(), key, found, expected })
+        };
+        match found {
+            Some(found) if found.cluster_id != cluster_id => {
+                return wrong("cluster.id", &found.cluster_id, &cluster_id);
+            }
+            Some(found) if found.node_id != node_id => {
+                return wrong("node.id", &found.node_id.0.to_string(), &node_id.0.to_string());
+            }
+            Some(_) | None => {}
+        }
+    }
+    // Nothing is written before every directory has been found to be ours.
+    for (path, found) in paths.iter().zip(found) {
+        if found.is_none_or(|found| found.directory_id.is_none()) {
+            let directory_id = Some(DirectoryId::random());
+            let properties = MetaProperties { cluster_id: cluster_id.clone(), node_id, directory_id };
+            checkpoint::write_meta_properties(path, &properties)?;
+        }
+    }
+    Ok(cluster_id)
+}
+
+/// Removes folders off the start-up path. One that resists is left for the next start.
+pub(super) fn remove_in_background(folders: Vec<PathBuf>) {
+    if folders.is_empty() {
+        return;
+    }
+    std::thread::spawn(move || {
+        for folder in folders {
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::warn!(path = %folder.display(), %error, "a deleted partition's folder stays");
+            }
+        }
+    });
+}
+
+fn io(path: &Path) -> impl FnOnce(std::io::Error) -> ManagerError + '_ {
+    move |source| ManagerError::Io { path: path.to_owned(), source }
+}

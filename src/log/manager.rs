@@ -1,0 +1,328 @@
+//! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::checkpoint::{
+    self, CheckpointError, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
+    REPLICATION_OFFSET_CHECKPOINT,
+};
+use super::error::IoContext;
+use super::log_dir::{self, LogDir};
+use super::names::{FolderState, set_aside_folder_name};
+use super::{LogError, LogReader, LogWriter, OpenOptions};
+use crate::config::TopicConfig;
+use crate::sys;
+use crate::types::{NodeId, Offset, TopicId, TopicPartition};
+
+/// Kafka's own log of cluster metadata: not a partition of ours.
+const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
+
+/// The log directories of this broker, locked against any other process.
+#[derive(Debug)]
+pub struct LogManager {
+    dirs: Vec<LogDir>,
+    cluster_id: String,
+    producer_id_expiration: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Every partition that has a folder, or was opened and will get one.
+    partitions: BTreeMap<TopicPartition, Place>,
+    /// Log dirs whose checkpoints still name a partition that is gone. They are rewritten before a new partition, which
+    /// may have that name again, is placed there.
+    stale_checkpoints: BTreeSet<usize>,
+}
+
+#[derive(Debug)]
+struct Place {
+    /// Which of the log dirs.
+    dir: usize,
+    topic_id: Option<TopicId>,
+    log_start_offset: Offset,
+    /// As the checkpoint has it.
+    recovery_point: Offset,
+    /// Found after an unclean stop, and not opened since.
+    needs_recovery: bool,
+    reader: Option<LogReader>,
+}
+
+/// A directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    #[error("log.dirs: {path}: in use by another broker (pid {pid})")]
+    InUse { path: PathBuf, pid: u32 },
+    #[error("log.dirs: {path}: meta.properties names {key} {found}, this broker has {expected}")]
+    WrongIdentity { path: PathBuf, key: &'static str, found: String, expected: String },
+    #[error("log.dirs: {partition} has a folder in {first} and in {second}")]
+    Duplicate { partition: TopicPartition, first: PathBuf, second: PathBuf },
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+}
+
+impl LogManager {
+    /// Locks the directories (making them where missing), reads or writes `meta.properties`, reads the checkpoints, and
+    /// takes the clean-shutdown marks away. Blocking.
+    pub fn open(
+        dirs: &[PathBuf],
+        node_id: NodeId,
+        cluster_id: Option<&str>,
+        producer_id_expiration: Duration,
+    ) -> Result<LogManager, ManagerError> {
+        let locks = dirs.iter().map(|dir| log_dir::lock(dir)).collect::<Result<Vec<_>, _>>()?;
+        let cluster_id = log_dir::settle_identity(dirs, node_id, cluster_id)?;
+        // Only now is it sure that the directories are ours to change.
+        let mut opened = Vec::with_capacity(dirs.len());
+        let mut state = State::default();
+        for (path, lock) in dirs.iter().zip(locks) {
+            opened.push(LogDir::open(path, lock)?);
+            state.find_partitions(&opened)?;
+        }
+        opened.iter().try_for_each(LogDir::unmark)?;
+        log_dir::remove_in_background(opened.iter().flat_map(|dir| dir.leftovers.clone()).collect());
+        Ok(LogManager { dirs: opened, cluster_id, producer_id_expiration, state: Mutex::new(state) })
+    }
+
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// Whether every directory was stopped cleanly; if not, the partitions that have a folder must be opened (which
+    /// recovers them) before the broker serves.
+    pub fn was_clean(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.was_clean)
+    }
+
+    /// The partition folders found, with the topic id that `partition.metadata` gives.
+    pub fn found(&self) -> BTreeMap<TopicPartition, Option<TopicId>> {
+        let state = self.state.lock();
+        state.partitions.iter().map(|(partition, place)| (partition.clone(), place.topic_id)).collect()
+    }
+
+    /// Opens one partition's log: in the directory that has its folder, else in the one with the fewest partitions.
+    pub fn open_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: TopicConfig,
+    ) -> Result<(LogWriter, LogReader), LogError> {
+        let options = {
+            let mut state = self.state.lock();
+            let (dir, place) = state.place(partition, topic_id, &self.dirs)?;
+            if let Some(found) = place.topic_id.filter(|found| *found != topic_id) {
+                return Err(LogError::WrongTopic { path: dir.path.join(partition.to_string()), found, topic_id });
+            }
+            OpenOptions {
+                dir: dir.path.join(partition.to_string()),
+                topic_id,
+                config,
+                producer_id_expiration: self.producer_id_expiration,
+                log_start_offset: place.log_start_offset,
+                recovery_point: place.recovery_point,
+                clean: !place.needs_recovery,
+            }
+        };
+        // Not under the lock: recovering one partition does not hold up another.
+        let (writer, reader) = super::open(options)?;
+        if let Some(place) = self.state.lock().partitions.get_mut(partition) {
+            place.needs_recovery = false;
+            place.reader = Some(reader.clone());
+        }
+        Ok((writer, reader))
+    }
+
+    /// Takes deleted partitions' folders out of the way by renaming them (`<topic>-<partition>.<uuid>-delete`), durably, and
+    /// gives the new paths, whose content the caller removes off the request path.
+    pub fn retire(&self, partitions: impl IntoIterator<Item = TopicPartition>) -> io::Result<Vec<PathBuf>> {
+        let mut state = self.state.lock();
+        let (mut folders, mut changed) = (Vec::new(), BTreeSet::new());
+        for partition in partitions {
+            let Some(place) = state.partitions.get(&partition) else { continue };
+            let Some(dir) = self.dirs.get(place.dir) else { continue };
+            let aside = dir.path.join(set_aside_folder_name(&partition, FolderState::Delete));
+            match fs::rename(dir.path.join(partition.to_string()), &aside) {
+                // No batch ever came.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                renamed => {
+                    renamed?;
+                    folders.push(aside);
+                    changed.insert(&dir.path);
+                }
+            }
+            state.forget(&partition);
+        }
+        changed.into_iter().try_for_each(|dir| sys::sync_dir(dir))?;
+        Ok(folders)
+    }
+
+    /// What is due every `log.flush.offset.checkpoint.interval.ms`: makes sealed segments durable, closes the files that
+    /// nobody has used since the last time, and checkpoints the recovery points where they have moved. Blocking, but no
+    /// append or read waits for it. Kafka flushes a segment as it is rolled; the recovery point on disk, by which the next
+    /// start goes, comes no later this way.
+    pub fn checkpoint(&self) -> Result<(), LogError> {
+        let opened = |(partition, place): (&TopicPartition, &Place)| Some((partition.clone(), place.reader.clone()?));
+        let readers: Vec<_> = self.state.lock().partitions.iter().filter_map(opened).collect();
+        for (partition, reader) in readers {
+            if let Err(error) = reader.flush_sealed() {
+                tracing::error!(%partition, %error, "sealed segments could not be flushed");
+            }
+            reader.release_idle_files();
+        }
+        let mut state = self.state.lock();
+        for (index, dir) in self.dirs.iter().enumerate() {
+            if state.partitions.values().any(|place| place.dir == index && place.has_moved()) {
+                state.write_checkpoints(index, &dir.path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// After every log was closed: checkpoints the recovery points, fsyncs, writes the clean-shutdown marks. A directory
+    /// with a partition that still needs recovery gets no mark.
+    pub fn close(&self) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        for (index, dir) in self.dirs.iter().enumerate() {
+            state.write_checkpoints(index, &dir.path)?;
+            if state.partitions.values().any(|place| place.dir == index && place.needs_recovery) {
+                tracing::warn!(dir = %dir.path.display(), "not marked as cleanly shut down: a partition was not recovered");
+                continue;
+            }
+            dir.mark_clean().at(&dir.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Notes the partition folders of the last of `dirs`, with what its checkpoints say of them.
+    fn find_partitions(&mut self, dirs: &[LogDir]) -> Result<(), ManagerError> {
+        let Some((LogDir { path, was_clean, partitions, .. }, others)) = dirs.split_last() else { return Ok(()) };
+        let recovery_points = read_checkpoint(&path.join(RECOVERY_POINT_CHECKPOINT));
+        let log_start_offsets = read_checkpoint(&path.join(LOG_START_OFFSET_CHECKPOINT));
+        let named = recovery_points.keys().chain(log_start_offsets.keys());
+        if named.into_iter().any(|partition| !partitions.contains(partition)) {
+            self.stale_checkpoints.insert(others.len());
+        }
+        for partition in partitions.iter().filter(|partition| partition.topic.as_ref() != CLUSTER_METADATA_TOPIC) {
+            let metadata = path.join(partition.to_string()).join(PARTITION_METADATA);
+            let topic_id = checkpoint::read_partition_metadata(&metadata).unwrap_or_else(|error| {
+                tracing::warn!(%error, "the folder's topic id is not known");
+                None
+            });
+            let place = Place {
+                dir: others.len(),
+                topic_id,
+                log_start_offset: log_start_offsets.get(partition).copied().unwrap_or(Offset::ZERO),
+                recovery_point: recovery_points.get(partition).copied().unwrap_or(Offset::ZERO),
+                needs_recovery: !was_clean,
+                reader: None,
+            };
+            if let Some(other) = self.partitions.insert(partition.clone(), place) {
+                let first = others.get(other.dir).map(|dir| dir.path.clone()).unwrap_or_default();
+                return Err(ManagerError::Duplicate { partition: partition.clone(), first, second: path.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the partition is, or will be.
+    fn place<'a>(
+        &'a mut self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        dirs: &'a [LogDir],
+    ) -> Result<(&'a LogDir, &'a mut Place), LogError> {
+        let index = match self.partitions.get(partition) {
+            Some(place) => place.dir,
+            None => self.emptiest(dirs.len()),
+        };
+        let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
+        if !self.partitions.contains_key(partition) && self.stale_checkpoints.remove(&index) {
+            self.write_checkpoints(index, &dir.path)?;
+        }
+        let place = self.partitions.entry(partition.clone()).or_insert(Place {
+            dir: index,
+            topic_id: Some(topic_id),
+            log_start_offset: Offset::ZERO,
+            recovery_point: Offset::ZERO,
+            needs_recovery: false,
+            reader: None,
+        });
+        Ok((dir, place))
+    }
+
+    fn forget(&mut self, partition: &TopicPartition) {
+        let place = self.partitions.remove(partition);
+        let is_named = |place: &Place| place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO;
+        self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
+    }
+
+    fn emptiest(&self, dirs: usize) -> usize {
+        let mut counts = vec![0_usize; dirs];
+        for place in self.partitions.values() {
+            if let Some(count) = counts.get_mut(place.dir) {
+                *count += 1;
+            }
+        }
+        (0..dirs).min_by_key(|dir| counts.get(*dir).copied()).unwrap_or(0)
+    }
+
+    /// Log starts are named only where they are not simply the first segment's base; the high watermark is the recovery
+    /// point after a clean stop of the one replica there is.
+    fn write_checkpoints(&mut self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
+        let here = || self.partitions.iter().filter(|(_, place)| place.dir == index);
+        let recovery_points = here().map(|(partition, place)| (partition, place.recovery_point()));
+        checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
+        checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
+        let log_start_offsets = here().map(|(partition, place)| (partition, place.log_start_offset()));
+        let log_start_offsets = log_start_offsets.filter(|(_, offset)| *offset > Offset::ZERO);
+        checkpoint::write_offsets(&dir.join(LOG_START_OFFSET_CHECKPOINT), log_start_offsets)?;
+        for place in self.partitions.values_mut().filter(|place| place.dir == index) {
+            place.recovery_point = place.recovery_point();
+        }
+        Ok(())
+    }
+}
+
+impl Place {
+    fn has_moved(&self) -> bool {
+        self.recovery_point != self.recovery_point()
+    }
+
+    fn recovery_point(&self) -> Offset {
+        self.reader.as_ref().map_or(self.recovery_point, LogReader::recovery_point)
+    }
+
+    fn log_start_offset(&self) -> Offset {
+        self.reader.as_ref().map_or(self.log_start_offset, LogReader::start_offset)
+    }
+}
+
+/// A checkpoint that cannot be read counts as empty: more is recovered than needed, and records below a log start may
+/// come back; none is lost.
+fn read_checkpoint(path: &Path) -> BTreeMap<TopicPartition, Offset> {
+    match checkpoint::read_offsets(path) {
+        Ok(offsets) => offsets.into_iter().collect(),
+        Err(error) => {
+            tracing::warn!(%error, "checkpoint passed over");
+            BTreeMap::new()
+        }
+    }
+}
+
+/// `LogManager::open` was given no directory.
+fn no_log_dir() -> LogError {
+    LogError::Io { path: PathBuf::new(), source: io::Error::other("log.dirs is empty") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+use super::*;
+use crate::log::ReadLimit;
+use crate::protocol::builder::BatchBuilder;
+use crate::types::{LeaderEpoch, Timestamp, TimestampType};
+
+const EXPIRATION: Duration = Duration::from_secs(3600);
+const NODE: NodeId = NodeId(1);
+const UNLIMITED: ReadLimit = ReadLimit { upper: Offset(i64::MAX), bytes_max: u32::MAX, at_least_one_batch: true };
+
+fn open(dirs: &[PathBuf]) -> LogManager {
+    LogManager::open(dirs, NODE, None, EXPIRATION).unwrap()
+}
+
+fn config() -> TopicConfig {
+    TopicConfig {
+        segment_bytes: 1 << 20,
+        segment_ms: Duration::from_secs(3600),
+        segment_jitter_ms: Duration::ZERO,
+        segment_index_bytes: 1 << 20,
+        index_interval_bytes: 4096,
+        max_message_bytes: 1 << 20,
+        timestamp_type: TimestampType::CreateTime,
+        timestamp_before_max: Duration::MAX,
+        timestamp_after_max: Duration::MAX,
+        compact: false,
+    }
+}
+
+fn append(writer: &mut LogWriter) {
+    let now = Timestamp::now();
+    let batch = BatchBuilder::new(now).record(None, Some(b"value")).build().unwrap();
+    writer.append(&mut [batch], LeaderEpoch(0), now).unwrap();
+}
+
+/// A manager's life with `appends` records to `topic-0`, and a clean stop.
+fn run(dirs: &[PathBuf], topic_id: TopicId, appends: usize) -> Offset {
+    let manager = open(dirs);
+    let partition = TopicPartition::new("topic", 0);
+    let (mut writer, reader) = manager.open_log(&partition, topic_id, config()).unwrap();
+    (0..appends).for_each(|_| append(&mut writer));
+    writer.close().unwrap();
+    manager.close().unwrap();
+    reader.end_offset()
+}
+
+#[test]
+fn a_directory_in_use_is_refused_by_its_holders_pid() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a")];
+    let _first = open(&dirs);
+    let error = LogManager::open(&dirs, NODE, None, EXPIRATION).unwrap_err();
+    assert!(matches!(error, ManagerError::InUse { pid, .. } if pid == std::process::id()));
+    assert!(error.to_string().contains(&format!("(pid {})", std::process::id())), "{error}");
+}
+
+#[test]
+fn a_directory_is_free_again_once_its_holder_is_gone() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a")];
+    drop(open(&dirs));
+    open(&dirs);
+}
+
+#[test]
+fn the_cluster_id_is_kept_and_shared_by_new_directories() {
+    let root = tempfile::tempdir().unwrap();
+    let (a, b) = (root.path().join("a"), root.path().join("b"));
+    let cluster_id = open(std::slice::from_ref(&a)).cluster_id().to_owned();
+    assert_eq!(cluster_id.len(), 22);
+    assert_eq!(open(&[a, b.clone()]).cluster_id(), cluster_id);
+    assert_eq!(open(&[b]).cluster_id(), cluster_id);
+}
+
+#[test]
+fn a_directory_of_another_broker_or_cluster_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a")];
+    drop(LogManager::open(&dirs, NODE, Some("mine"), EXPIRATION).unwrap());
+    let refused = |node_id, cluster_id| LogManager::open(&dirs, node_id, cluster_id, EXPIRATION).unwrap_err();
+    assert!(matches!(refused(NodeId(2), None), ManagerError::WrongIdentity { key: "node.id", .. }));
+    assert!(matches!(refused(NODE, Some("other")), ManagerError::WrongIdentity { key: "cluster.id", .. }));
+    open(&dirs);
+}
+
+#[test]
+fn a_stop_is_clean_only_if_it_was_marked() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let id = TopicId::random();
+    assert_eq!(run(&dirs, id, 3), Offset(3));
+    assert!(root.path().join(".kafka_cleanshutdown").exists());
+    let killed = open(&dirs);
+    assert!(killed.was_clean());
+    assert!(!root.path().join(".kafka_cleanshutdown").exists(), "the mark is taken away at start");
+    drop(killed);
+    let manager = open(&dirs);
+    assert!(!manager.was_clean());
+    let partition = TopicPartition::new("topic", 0);
+    let (_, reader) = manager.open_log(&partition, id, config()).unwrap();
+    assert_eq!(reader.end_offset(), Offset(3));
+}
+
+#[test]
+fn a_partition_that_was_not_recovered_keeps_its_directory_from_being_clean() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    run(&dirs, TopicId::random(), 3);
+    drop(open(&dirs));
+    let manager = open(&dirs);
+    manager.close().unwrap();
+    drop(manager);
+    assert!(!open(&dirs).was_clean());
+}
+
+#[test]
+fn found_partitions_have_the_topic_id_of_their_folder() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let id = TopicId::random();
+    run(&dirs, id, 1);
+    std::fs::create_dir(root.path().join("other-topic-11")).unwrap();
+    std::fs::create_dir(root.path().join("not a partition")).unwrap();
+    let expected = [(TopicPartition::new("other-topic", 11), None), (TopicPartition::new("topic", 0), Some(id))];
+    assert_eq!(open(&dirs).found(), BTreeMap::from(expected));
+}
+
+#[test]
+fn checkpoints_name_recovery_points_and_high_watermarks() {
+    let root = tempfile::tempdir().unwrap();
+    run(&[root.path().to_owned()], TopicId::random(), 3);
+    for name in [RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT] {
+        assert_eq!(fs::read_to_string(root.path().join(name)).unwrap(), "0\n1\ntopic 0 3\n");
+    }
+    assert_eq!(fs::read_to_string(root.path().join(LOG_START_OFFSET_CHECKPOINT)).unwrap(), "0\n0\n");
+}
+
+#[test]
+fn a_log_start_offset_outlives_a_restart_in_which_its_log_was_not_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let id = TopicId::random();
+    run(&dirs, id, 5);
+    fs::write(root.path().join(LOG_START_OFFSET_CHECKPOINT), "0\n1\ntopic 0 2\n").unwrap();
+    open(&dirs).close().unwrap();
+    let manager = open(&dirs);
+    let (_, reader) = manager.open_log(&TopicPartition::new("topic", 0), id, config()).unwrap();
+    assert_eq!((reader.start_offset(), reader.end_offset()), (Offset(2), Offset(5)));
+}
+
+#[test]
+fn an_unreadable_checkpoint_counts_as_empty() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let id = TopicId::random();
+    run(&dirs, id, 5);
+    for name in [RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT] {
+        fs::write(root.path().join(name), "garbage").unwrap();
+    }
+    assert_eq!(run(&dirs, id, 0), Offset(5));
+}
+
+#[test]
+fn a_retired_partition_leaves_its_name_free_and_is_gone_after_the_next_start() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    run(&dirs, TopicId::random(), 3);
+    let manager = open(&dirs);
+    let partition = TopicPartition::new("topic", 0);
+    let never_used = TopicPartition::new("topic", 1);
+    let aside = manager.retire([never_used, partition.clone()]).unwrap();
+    assert!(aside[0].exists() && !root.path().join("topic-0").exists());
+    assert!(manager.retire([partition]).unwrap().is_empty());
+    assert!(manager.found().is_empty());
+    drop(manager);
+    let leftovers = open(&dirs).dirs.remove(0).leftovers;
+    assert_eq!(leftovers, aside);
+}
+
+#[test]
+fn a_topic_made_again_does_not_inherit_the_old_ones_offsets() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let partition = TopicPartition::new("topic", 0);
+    run(&dirs, TopicId::random(), 9);
+    fs::write(root.path().join(LOG_START_OFFSET_CHECKPOINT), "0\n1\ntopic 0 4\n").unwrap();
+    let manager = open(&dirs);
+    manager.retire([partition.clone()]).unwrap();
+    let id = TopicId::random();
+    let (mut writer, reader) = manager.open_log(&partition, id, config()).unwrap();
+    assert_eq!((reader.start_offset(), reader.end_offset()), (Offset(0), Offset(0)));
+    append(&mut writer);
+    // Killed: the checkpoints must not speak of the old topic any more.
+    drop((manager, writer));
+    let manager = open(&dirs);
+    let (_, reader) = manager.open_log(&partition, id, config()).unwrap();
+    assert_eq!((reader.start_offset(), reader.end_offset()), (Offset(0), Offset(1)));
+}
+
+#[test]
+fn a_folder_of_another_topic_is_not_opened() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    run(&dirs, TopicId::random(), 3);
+    let error = open(&dirs).open_log(&TopicPartition::new("topic", 0), TopicId::random(), config()).unwrap_err();
+    assert!(matches!(error, LogError::WrongTopic { .. }), "{error}");
+}
+
+/// Files under `dir` that this process has open.
+fn open_files(dir: &Path) -> usize {
+    let files = fs::read_dir("/proc/self/fd").unwrap();
+    files.filter(|file| fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|path| path.starts_with(dir))).count()
+}
+
+#[test]
+fn a_checkpoint_moves_recovery_points_to_the_active_segments_and_closes_idle_files() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path().join("topic-0");
+    let config = TopicConfig { segment_bytes: 200, ..config() };
+    let manager = open(&[root.path().to_owned()]);
+    let partition = TopicPartition::new("topic", 0);
+    let (mut writer, reader) = manager.open_log(&partition, TopicId::random(), config).unwrap();
+    // Two of them fill a segment.
+    (0..7).for_each(|_| append(&mut writer));
+    manager.checkpoint().unwrap();
+    assert_eq!(reader.recovery_point(), Offset(6));
+    let checkpoint = root.path().join(RECOVERY_POINT_CHECKPOINT);
+    assert_eq!(fs::read_to_string(&checkpoint).unwrap(), "0\n1\ntopic 0 6\n");
+
+    // Nothing has moved: nothing is written.
+    fs::remove_file(&checkpoint).unwrap();
+    assert_eq!(open_files(&folder), 12, "what was used since the last time stays open");
+    manager.checkpoint().unwrap();
+    assert!(!checkpoint.exists());
+    assert_eq!(open_files(&folder), 0);
+    append(&mut writer);
+    let first = reader.read(Offset(0), UNLIMITED, false).unwrap().slice.unwrap();
+    assert_eq!((first.position, reader.end_offset()), (0, Offset(8)));
+}
+
+#[test]
+fn after_a_crash_only_what_follows_the_checkpoint_is_recovered() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let (id, partition) = (TopicId::random(), TopicPartition::new("topic", 0));
+    let config = TopicConfig { segment_bytes: 200, ..config() };
+    let manager = open(&dirs);
+    let (mut writer, _) = manager.open_log(&partition, id, config.clone()).unwrap();
+    (0..7).for_each(|_| append(&mut writer));
+    manager.checkpoint().unwrap();
+    drop((manager, writer));
+    // Recovery would report it.
+    fs::write(root.path().join("topic-0").join("00000000000000000000.log"), "damage").unwrap();
+    let (_, reader) = open(&dirs).open_log(&partition, id, config).unwrap();
+    assert_eq!(reader.end_offset(), Offset(7));
+}
+
+#[test]
+fn new_partitions_go_where_the_fewest_are_and_known_ones_stay() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a"), root.path().join("b")];
+    let manager = open(&dirs);
+    let id = TopicId::random();
+    for index in 0..4 {
+        let partition = TopicPartition::new("topic", index);
+        append(&mut manager.open_log(&partition, id, config()).unwrap().0);
+    }
+    for dir in &dirs {
+        assert_eq!(fs::read_dir(dir).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 2);
+    }
+    drop(manager);
+    let manager = open(&dirs);
+    for index in 0..4 {
+        let partition = TopicPartition::new("topic", index);
+        let (_, reader) = manager.open_log(&partition, id, config()).unwrap();
+        assert_eq!(reader.end_offset(), Offset(1));
+    }
+}
+
+#[test]
+fn a_partition_with_two_folders_stops_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a"), root.path().join("b")];
+    drop(open(&dirs));
+    dirs.iter().for_each(|dir| fs::create_dir(dir.join("topic-0")).unwrap());
+    let error = LogManager::open(&dirs, NODE, None, EXPIRATION).unwrap_err();
+    assert!(matches!(error, ManagerError::Duplicate { .. }), "{error}");
+}

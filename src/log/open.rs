@@ -1,0 +1,262 @@
+//! Opening a partition's folder.
+//!
+//! After a clean stop nothing is scanned: the folder is listed, and of the last segment the headers behind its last index
+//! entries are read. After any other stop the segments from the recovery point on are read whole ([`super::recovery`]).
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
+use super::epoch_cache::EpochCache;
+use super::error::{Damage, IoContext, LogError};
+use super::names::{FileKind, FileName, FileState};
+use super::producer_snapshot;
+use super::producer_state::ProducerState;
+use super::roll::Age;
+use super::scan::Scan;
+use super::segment::Segment;
+use super::segments::Segments;
+use super::shared::{Durability, Shared, View};
+use super::tail::Tail;
+use super::writer::{Active, LogWriter, note_producer};
+use super::{LogReader, OpenOptions};
+use crate::types::{Offset, Timestamp};
+
+/// Opens, and where needed recovers, a log. Blocking file I/O.
+pub fn open(options: OpenOptions) -> Result<(LogWriter, LogReader), LogError> {
+    let mut loading = Loading::list(options)?;
+    let recovered = match loading.segments.len().checked_sub(1) {
+        None => false,
+        Some(last) if loading.options.clean => !loading.resume(last)?,
+        Some(_) => {
+            let first = loading.segments.partition_point(|s| s.base_offset <= loading.options.recovery_point);
+            loading.recover_from(first.saturating_sub(1))?;
+            true
+        }
+    };
+    loading.settle_epochs()?;
+    loading.remove_stray_snapshots()?;
+    Ok(loading.into_halves(recovered))
+}
+
+/// A log on its way from the folder into memory.
+#[derive(Debug)]
+pub(super) struct Loading {
+    pub(super) options: OpenOptions,
+    pub(super) segments: Vec<Arc<Segment>>,
+    /// Offsets of the producer snapshots, ascending.
+    snapshots: Vec<Offset>,
+    pub(super) producers: ProducerState,
+    pub(super) epochs: EpochCache,
+    /// Of the last segment.
+    pub(super) tail: Tail,
+    pub(super) end_offset: Offset,
+    now: Timestamp,
+}
+
+impl Loading {
+    fn list(options: OpenOptions) -> Result<Loading, LogError> {
+        let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
+        for name in list(&options)? {
+            let path = options.dir.join(name.to_string());
+            match (name.state, name.kind) {
+                (FileState::Live, FileKind::Log) => {
+                    let size = path.metadata().at(&path)?.len();
+                    let interval = options.config.index_interval_bytes;
+                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval)));
+                }
+                (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
+                (FileState::Live, _) => {}
+                // What compaction or retention had done with.
+                (FileState::Deleted | FileState::Cleaned, _) => std::fs::remove_file(&path).at(&path)?,
+                (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
+            }
+        }
+        segments.sort_by_key(|segment| segment.base_offset);
+        snapshots.sort();
+        let epochs = match checkpoint::read_epochs(&options.dir.join(LEADER_EPOCH_CHECKPOINT)) {
+            Ok(entries) => EpochCache::from_entries(entries),
+            Err(error) => {
+                tracing::warn!(%error, "leader epochs are taken from the log instead");
+                EpochCache::default()
+            }
+        };
+        Ok(Loading {
+            end_offset: options.log_start_offset,
+            options,
+            segments,
+            snapshots,
+            producers: ProducerState::default(),
+            epochs,
+            tail: Tail::default(),
+            now: Timestamp::now(),
+        })
+    }
+
+    /// Goes on where a clean stop left off. Where the last segment does not bear out that it was clean, it is recovered
+    /// after all; false then.
+    fn resume(&mut self, last: usize) -> Result<bool, LogError> {
+        let Some(segment) = self.segments.get(last).map(Arc::clone) else { return Ok(true) };
+        let tail = match segment.resume() {
+            Ok(tail) => tail,
+            Err(LogError::Damaged { .. }) => {
+                self.recover_from(last)?;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        self.end_offset = tail.next_offset.unwrap_or(segment.base_offset);
+        self.tail = tail;
+        self.check_recovery_point()?;
+        let from = self.load_snapshot(self.end_offset);
+        self.replay_producers(from, self.segments.len())?;
+        Ok(true)
+    }
+
+    /// What was flushed must still be there, unless the log start has passed it.
+    pub(super) fn check_recovery_point(&self) -> Result<(), LogError> {
+        let end_offset = self.end_offset.max(self.options.log_start_offset);
+        match self.segments.last() {
+            Some(last) if end_offset < self.options.recovery_point => {
+                Err(last.damaged(Damage::BeforeRecoveryPoint, last.size(), end_offset))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes the newest readable snapshot at or before `offset`; what lies behind it is to be replayed.
+    pub(super) fn load_snapshot(&mut self, offset: Offset) -> Offset {
+        for at in self.snapshots.iter().rev().filter(|at| **at <= offset) {
+            let path = self.options.dir.join(FileName::live(*at, FileKind::ProducerSnapshot).to_string());
+            match producer_snapshot::read(&path) {
+                Ok(entries) => {
+                    self.producers.load(entries, self.now, self.options.expiration_ms());
+                    return *at;
+                }
+                Err(error) => tracing::warn!(path = %path.display(), %error, "producer snapshot passed over"),
+            }
+        }
+        self.segments.first().map_or(Offset::ZERO, |first| first.base_offset)
+    }
+
+    /// Replays batches from `from` on, of the segments before number `until`.
+    pub(super) fn replay_producers(&mut self, from: Offset, until: usize) -> Result<(), LogError> {
+        let floor = self.segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
+        for segment in self.segments.iter().take(until).skip(floor) {
+            let file = segment.file()?;
+            let mut scan = segment.scan_to(&file, from, segment.size())?;
+            while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), from))? {
+                if batch.header.base_offset >= from && batch.header.has_producer_id() {
+                    note_producer(&mut self.producers, &segment.with_marker(&batch)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The epochs must end where the log does; where none are known, the batches tell.
+    fn settle_epochs(&mut self) -> Result<(), LogError> {
+        let before = self.epochs.clone();
+        if self.epochs.entries().is_empty() {
+            for segment in &self.segments {
+                let file = segment.file()?;
+                let mut scan = Scan::headers(&file, 0, segment.size());
+                let damaged = |error, at| segment.error(error, at, segment.base_offset);
+                while let Some(batch) = scan.next().map_err(|error| damaged(error, scan.position()))? {
+                    note_epoch(&mut self.epochs, &batch.header);
+                }
+            }
+        }
+        self.epochs.truncate_from_end(self.end_offset);
+        self.epochs.truncate_from_start(self.start_offset());
+        if self.epochs != before && self.options.dir.exists() {
+            checkpoint::write_epochs(&self.options.dir.join(LEADER_EPOCH_CHECKPOINT), self.epochs.entries())?;
+        }
+        Ok(())
+    }
+
+    fn start_offset(&self) -> Offset {
+        let first = self.segments.first().map_or(self.options.log_start_offset, |first| first.base_offset);
+        first.max(self.options.log_start_offset)
+    }
+
+    /// Snapshots are kept at segment bases; of the others the newest (`removeStraySnapshots`). One behind the end speaks
+    /// of records that are gone.
+    fn remove_stray_snapshots(&self) -> Result<(), LogError> {
+        let newest = self.snapshots.iter().rev().find(|at| **at <= self.end_offset);
+        for at in &self.snapshots {
+            let is_base = self.segments.binary_search_by_key(at, |segment| segment.base_offset).is_ok();
+            if *at > self.end_offset || !(is_base || newest == Some(at)) {
+                let path = self.options.dir.join(FileName::live(*at, FileKind::ProducerSnapshot).to_string());
+                std::fs::remove_file(&path).at(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn into_halves(self, recovered: bool) -> (LogWriter, LogReader) {
+        let start_offset = self.start_offset();
+        // A log start beyond the end: everything was deleted, and the files' records lie below it.
+        let end_offset = self.end_offset.max(start_offset);
+        let is_past_end = end_offset > self.end_offset;
+        if let Some((last, older)) = self.segments.split_last() {
+            older.iter().for_each(|segment| segment.seal(None));
+            if is_past_end {
+                last.seal(None);
+            }
+        }
+        self.segments.iter().for_each(|segment| segment.release_files());
+        let last = self.segments.last().map(Arc::clone);
+        let view = View {
+            active_size: last.as_ref().map_or(0, |segment| segment.size()),
+            active_max: self.tail.max,
+            size_bytes: self.segments.iter().map(|segment| segment.size()).sum(),
+            segments: Segments::new(self.segments),
+            start_offset,
+            end_offset,
+            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset),
+        };
+        let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
+        let shared = Arc::new(Shared {
+            dir: self.options.dir.clone(),
+            view: RwLock::new(view),
+            epochs: RwLock::new(self.epochs),
+            durability: Durability::up_to(recovery_point),
+        });
+        let age = Age::starting(self.now, &self.options.config);
+        let writer = LogWriter {
+            shared: Arc::clone(&shared),
+            options: self.options,
+            producers: self.producers,
+            active: last.filter(|_| !is_past_end).map(|segment| Active { segment, tail: self.tail, age }),
+            dirty: recovered,
+            expired_at: self.now,
+            ended: None,
+        };
+        (writer, LogReader { shared })
+    }
+}
+
+/// The files of segments, and producer snapshots.
+fn list(options: &OpenOptions) -> Result<Vec<FileName>, LogError> {
+    let entries = match std::fs::read_dir(&options.dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).at(&options.dir),
+    };
+    let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
+    Ok(names.at(&options.dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
+}
+
+fn unfinished_swap() -> io::Error {
+    io::Error::other("a compaction was interrupted while it replaced segments; let the broker that did it finish")
+}
+
+/// As `LeaderEpochFileCache` is filled in recovery: an epoch that is no news does not touch it.
+pub(super) fn note_epoch(epochs: &mut EpochCache, header: &crate::protocol::batch::BatchHeader) {
+    if epochs.latest().is_none_or(|latest| header.partition_leader_epoch > latest.epoch) {
+        epochs.assign(header.partition_leader_epoch, header.base_offset);
+    }
+}

@@ -1,0 +1,127 @@
+//! Reads: offset → file slice.
+
+use std::sync::Arc;
+
+use super::segment::Cut;
+use super::shared::{Shared, View};
+use super::{AbortedTxn, LogError, ReadLimit, ReadSlice};
+use crate::sys::FileSlice;
+use crate::types::{LeaderEpoch, Offset};
+
+/// The reading half: cheap to clone, `Send + Sync`.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// Nothing to read now.
+const NOTHING: ReadSlice = ReadSlice { slice: None, aborted: Vec::new() };
+
+impl LogReader {
+    pub fn start_offset(&self) -> Offset {
+        self.shared.view.read().start_offset
+    }
+
+    /// The offset that the next record will get.
+    pub fn end_offset(&self) -> Offset {
+        self.shared.view.read().end_offset
+    }
+
+    /// First offset of the earliest transaction still open, else the end.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.shared.view.read().last_stable_offset
+    }
+
+    /// Start, last stable offset and end, of one moment.
+    pub fn offsets(&self) -> (Offset, Offset, Offset) {
+        let view = self.shared.view.read();
+        (view.start_offset, view.last_stable_offset, view.end_offset)
+    }
+
+    /// Bytes of all segments.
+    pub fn size_bytes(&self) -> u64 {
+        self.shared.view.read().size_bytes
+    }
+
+    /// Batches from the one that contains `offset`, within one segment, cut at a batch's end; `OffsetOutOfRange`
+    /// outside `start_offset..=end_offset`. Reads headers and indexes, never records.
+    pub fn read(&self, offset: Offset, limit: ReadLimit, with_aborted: bool) -> Result<ReadSlice, LogError> {
+        let view = self.shared.view();
+        if offset < view.start_offset || offset > view.end_offset {
+            return Err(LogError::OffsetOutOfRange { offset, start: view.start_offset, end: view.end_offset });
+        }
+        let upper = limit.upper.min(view.end_offset);
+        if offset >= upper {
+            return Ok(NOTHING);
+        }
+        let Some((index, first)) = view.first_batch(offset)? else { return Ok(NOTHING) };
+        let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
+        let bytes_max = u64::from(limit.bytes_max);
+        let first_fits = first.header.size() as u64 <= bytes_max;
+        if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
+            return Ok(NOTHING);
+        }
+
+        // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
+        let size = view.size_of(index, segment);
+        let segment_end = view.end_of(index);
+        let visible =
+            if upper < segment_end { segment.find(upper, size)?.map_or(size, |batch| batch.position) } else { size };
+        let byte_limit = first.position.saturating_add(bytes_max).max(first.end());
+        let end = if visible <= byte_limit {
+            Cut { position: visible, next_offset: upper.min(segment_end) }
+        } else {
+            segment.cut(&first, byte_limit, visible)?
+        };
+        segment.remember(end);
+        // Not above `bytes_max` or one batch's length: both fit.
+        let length = u32::try_from(end.position - first.position).unwrap_or(u32::MAX);
+        let slice = Some(FileSlice { file: segment.file()?, position: first.position, length });
+        let aborted = if with_aborted { aborted(&view, index, offset, end.next_offset)? } else { Vec::new() };
+        Ok(ReadSlice { slice, aborted })
+    }
+
+    /// Everything before it is on stable storage.
+    pub fn recovery_point(&self) -> Offset {
+        self.shared.recovery_point()
+    }
+
+    /// Moves the recovery point to the segment that is appended to. Blocking; appends and reads go on meanwhile.
+    pub fn flush_sealed(&self) -> Result<(), LogError> {
+        self.shared.flush_sealed()
+    }
+
+    /// Closes the files that nobody has used since the last call.
+    pub fn release_idle_files(&self) {
+        self.shared.view().segments.iter_from(0).for_each(|segment| segment.release_idle_files());
+    }
+
+    /// The epoch of the newest batch, `None` in an empty log.
+    pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
+        self.shared.epochs.read().latest().map(|latest| latest.epoch)
+    }
+
+    /// The epoch that began at or before `offset`.
+    pub fn epoch_at(&self, offset: Offset) -> Option<LeaderEpoch> {
+        self.shared.epochs.read().epoch_for(offset)
+    }
+
+    /// `OffsetForLeaderEpoch`: the largest known epoch not above `epoch`, and where it ended
+    /// (`LeaderEpochFileCache.endOffsetFor`); `None` where nothing is known.
+    pub fn end_of_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let end = self.end_offset();
+        self.shared.epochs.read().end_offset_for(epoch, end)
+    }
+}
+
+/// Transactions that overlap `from..upper`. A transaction is indexed where its marker lies: from the read's segment on
+/// (`UnifiedLog.collectAbortedTransactions`).
+fn aborted(view: &View, index: usize, from: Offset, upper: Offset) -> Result<Vec<AbortedTxn>, LogError> {
+    let mut found = Vec::new();
+    for segment in view.segments.iter_from(index) {
+        if segment.txn_index.collect(from, upper, &mut found)? {
+            break;
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,372 @@
+//! One segment: a log file and the three indexes beside it, opened when they are used.
+//!
+//! The indexes are hints. An entry is believed only where a batch header stands at its position and agrees with it
+//! ([`Segment::scan_at`]); else a sealed segment's indexes are rebuilt from its log, and a lookup in the active one starts
+//! from the front.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::error::{Damage, IoContext, LogError};
+use super::names::{FileKind, FileName};
+use super::offset_index::{OffsetEntry, OffsetIndex};
+use super::scan::{Located, Scan, ScanError};
+use super::tail::Tail;
+use super::time_index::{TimeEntry, TimeIndex};
+use super::txn_index::TxnIndex;
+use crate::protocol::batch::Batch;
+use crate::sys;
+use crate::types::{Offset, Timestamp};
+
+/// A lookup that walks more batches than this has an index too thin to be whole: writers leave at most
+/// `index.interval.bytes` between two entries.
+const WALK_MAX: usize = 1024;
+
+/// The largest timestamp of a run of batches, and the last offset of the first batch that has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct MaxTimestamp {
+    pub(super) timestamp: Timestamp,
+    pub(super) offset: Offset,
+}
+
+/// A batch's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub(super) position: u64,
+    pub(super) next_offset: Offset,
+}
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) base_offset: Offset,
+    pub(super) path: PathBuf,
+    pub(super) offset_index: OffsetIndex,
+    pub(super) time_index: TimeIndex,
+    pub(super) txn_index: TxnIndex,
+    pub(super) index_interval_bytes: u32,
+    /// Bytes that readers may see.
+    size: AtomicU64,
+    /// No longer appended to.
+    sealed: AtomicBool,
+    file: Mutex<Option<Arc<File>>>,
+    /// Since [`Segment::release_idle_files`] last looked.
+    used: AtomicBool,
+    /// Held while the indexes are rebuilt, which happens once.
+    rebuilt: Mutex<bool>,
+    /// Where the last read ended: the offset that follows, and the position.
+    read_on: Mutex<Option<OffsetEntry>>,
+    /// Of a sealed segment, once it was asked for; the inner `None`: no batch has a timestamp.
+    largest: Mutex<Option<Option<MaxTimestamp>>>,
+}
+
+impl Segment {
+    /// A segment whose log file has `size` bytes; nothing is opened yet.
+    pub(super) fn existing(dir: &Path, base_offset: Offset, size: u64, index_interval_bytes: u32) -> Segment {
+        let path = |kind| dir.join(FileName::live(base_offset, kind).to_string());
+        Segment {
+            base_offset,
+            offset_index: OffsetIndex::new(path(FileKind::OffsetIndex)),
+            time_index: TimeIndex::new(path(FileKind::TimeIndex)),
+            txn_index: TxnIndex::new(path(FileKind::TxnIndex)),
+            path: path(FileKind::Log),
+            index_interval_bytes,
+            size: AtomicU64::new(size),
+            sealed: AtomicBool::new(false),
+            file: Mutex::new(None),
+            used: AtomicBool::new(false),
+            rebuilt: Mutex::new(false),
+            read_on: Mutex::new(None),
+            largest: Mutex::new(None),
+        }
+    }
+
+    /// A new, empty segment on disk. Files of that name are left-overs of a roll that failed.
+    pub(super) fn create(dir: &Path, base_offset: Offset, index_interval_bytes: u32) -> Result<Segment, LogError> {
+        let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes);
+        segment.offset_index.replace(Vec::new())?;
+        segment.time_index.replace(Vec::new())?;
+        segment.txn_index.remove()?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&segment.path);
+        *segment.file.lock() = Some(Arc::new(file.at(&segment.path)?));
+        Ok(segment)
+    }
+
+    pub(super) fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_size(&self, size: u64) {
+        self.size.store(size, Ordering::Release);
+    }
+
+    /// The log file, opened at the first use.
+    pub(super) fn file(&self) -> Result<Arc<File>, LogError> {
+        self.used.store(true, Ordering::Relaxed);
+        let mut file = self.file.lock();
+        if let Some(file) = file.as_ref() {
+            return Ok(Arc::clone(file));
+        }
+        let opened = OpenOptions::new().read(true).write(true).open(&self.path).at(&self.path)?;
+        Ok(Arc::clone(file.insert(Arc::new(opened))))
+    }
+
+    /// Puts another file in the log's place, to see what a failing device does.
+    #[cfg(test)]
+    pub(super) fn exchange_file(&self, file: Arc<File>) -> Arc<File> {
+        self.file.lock().replace(file).unwrap()
+    }
+
+    /// Closes the files until they are needed again.
+    pub(super) fn release_files(&self) {
+        *self.file.lock() = None;
+        self.offset_index.release_file();
+        self.time_index.release_file();
+    }
+
+    /// Closes the files if nobody has used them since the last call: what is open does not grow with a log's history.
+    pub(super) fn release_idle_files(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            self.release_files();
+        }
+    }
+
+    /// No more appends: from now on the indexes may be rebuilt by whoever finds them wrong.
+    pub(super) fn seal(&self, largest: Option<Option<MaxTimestamp>>) {
+        *self.largest.lock() = largest;
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn relative(&self, offset: Offset) -> Option<u32> {
+        offset.0.checked_sub(self.base_offset.0).and_then(|relative| u32::try_from(relative).ok())
+    }
+
+    /// The first batch whose last offset is at or after `offset`; `None` where this segment ends before it.
+    pub(super) fn find(&self, offset: Offset, size: u64) -> Result<Option<Located>, LogError> {
+        let file = self.file()?;
+        let mut scan = self.scan_to(&file, offset, size)?;
+        let mut walked = 0;
+        while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), offset))? {
+            if batch.header.last_offset() >= offset {
+                return Ok(Some(batch));
+            }
+            walked += 1;
+            if walked == WALK_MAX {
+                self.rebuild_if_sealed()?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the last whole batch before `limit` ends, from the batch `first` on, and which offset follows. The index
+    /// takes the walk near to the limit; only what lies between two of its entries is walked.
+    pub(super) fn cut(&self, first: &Located, limit: u64, size: u64) -> Result<Cut, LogError> {
+        let file = self.file()?;
+        let mut cut = Cut { position: first.end(), next_offset: first.header.next_offset() };
+        let mut scan = Scan::headers(&file, cut.position, size);
+        let before_limit = |entry: &OffsetEntry| u64::from(entry.position) <= limit.min(size.saturating_sub(1));
+        let entry = self.offset_index.floor(before_limit)?.filter(|entry| u64::from(entry.position) > cut.position);
+        if let Some(nearer) = entry.map_or(Ok(None), |entry| self.scan_at(&file, entry, size))? {
+            cut.position = nearer.position();
+            scan = nearer;
+        }
+        while let Some(batch) = scan.next().map_err(|error| self.error(error, cut.position, cut.next_offset))? {
+            if batch.end() > limit {
+                cut.next_offset = batch.header.base_offset;
+                break;
+            }
+            cut = Cut { position: batch.end(), next_offset: batch.header.next_offset() };
+        }
+        Ok(cut)
+    }
+
+    /// The batch with its records if it is a control batch, whose marker is in them; else no more than its header.
+    pub(super) fn with_marker(&self, located: &Located) -> Result<Batch, LogError> {
+        if located.header.attributes.is_control() {
+            return self.read_batch(located);
+        }
+        Ok(Batch { header: located.header, bytes: Bytes::new() })
+    }
+
+    /// One batch in memory. Its length decides over memory only once its CRC has been found right.
+    pub(super) fn read_batch(&self, located: &Located) -> Result<Batch, LogError> {
+        let file = self.file()?;
+        let checked = Scan::everything(&file, located.position, located.end()).check_crc(located);
+        checked.map_err(|error| self.error(error, located.position, located.header.base_offset))?;
+        let mut bytes = vec![0; located.header.size()];
+        sys::pread_exact(&file, &mut bytes, located.position).at(&self.path)?;
+        Ok(Batch { header: located.header, bytes: bytes.into() })
+    }
+
+    /// A walk from a batch at or before the one that contains `offset`: from where the last read ended, if this one goes
+    /// on there, else from the index.
+    pub(super) fn scan_to<'a>(&self, file: &'a File, offset: Offset, size: u64) -> Result<Scan<'a>, LogError> {
+        let from = |entry: Option<OffsetEntry>| Scan::headers(file, entry.map_or(0, |it| u64::from(it.position)), size);
+        let Some(relative) = self.relative(offset) else { return Ok(from(None)) };
+        let read_on = self.read_on.lock().filter(|read_on| read_on.relative_offset == relative);
+        if let Some(scan) = read_on.map_or(Ok(None), |entry| self.scan_at(file, entry, size))? {
+            return Ok(scan);
+        }
+        if !self.offset_index.exists()? {
+            self.rebuild_if_sealed()?;
+        }
+        let floor = || self.offset_index.floor(|entry| entry.relative_offset <= relative);
+        let Some(entry) = floor()? else { return Ok(from(None)) };
+        if let Some(scan) = self.scan_at(file, entry, size)? {
+            return Ok(scan);
+        }
+        Ok(from(if self.rebuild_if_sealed()? { floor()? } else { None }))
+    }
+
+    /// Remembers where a read ended: whoever reads on needs no index.
+    pub(super) fn remember(&self, end: Cut) {
+        let entry = self.relative(end.next_offset).zip(u32::try_from(end.position).ok());
+        *self.read_on.lock() = entry.map(|(relative_offset, position)| OffsetEntry { relative_offset, position });
+    }
+
+    /// A walk from the entry's position, if a batch stands there that may have such an entry.
+    fn scan_at<'a>(&self, file: &'a File, entry: OffsetEntry, size: u64) -> Result<Option<Scan<'a>>, LogError> {
+        let mut scan = Scan::headers(file, u64::from(entry.position), size);
+        let offsets = self.base_offset..=self.base_offset.plus(i64::from(entry.relative_offset));
+        match scan.peek() {
+            Ok(Some(batch)) => Ok(offsets.contains(&batch.header.base_offset).then_some(scan)),
+            Ok(None) | Err(ScanError::Damaged(_)) => Ok(None),
+            Err(ScanError::Io(source)) => Err(LogError::Io { path: self.path.clone(), source }),
+        }
+    }
+
+    /// Whether the batch that a time index entry names has the timestamp that the entry says.
+    fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
+        let offset = self.base_offset.plus(i64::from(entry.relative_offset));
+        Ok(self
+            .find(offset, size)?
+            .is_some_and(|batch| batch.header.base_offset <= offset && batch.header.max_timestamp == entry.timestamp))
+    }
+
+    /// The offset from which on to look for records at or after `timestamp`.
+    pub(super) fn time_floor(&self, timestamp: Timestamp, size: u64) -> Result<Offset, LogError> {
+        let floor = || self.time_index.floor(|entry| entry.timestamp <= timestamp);
+        let offset_of = |entry: TimeEntry| self.base_offset.plus(i64::from(entry.relative_offset));
+        match floor()? {
+            None => Ok(self.base_offset),
+            Some(entry) if self.time_agrees(entry, size)? => Ok(offset_of(entry)),
+            Some(_) if self.rebuild_if_sealed()? => Ok(floor()?.map_or(self.base_offset, offset_of)),
+            Some(_) => Ok(self.base_offset),
+        }
+    }
+
+    /// The largest timestamp of a sealed segment: what the time index ends with, if the batches behind that bear it out.
+    pub(super) fn largest_timestamp(&self) -> Result<Option<MaxTimestamp>, LogError> {
+        let mut largest = self.largest.lock();
+        if let Some(known) = *largest {
+            return Ok(known);
+        }
+        let found = match self.last_time_entry(self.size())? {
+            Some(resumed) => resumed,
+            None => self.rebuild_indexes()?.max,
+        };
+        Ok(*largest.insert(found))
+    }
+
+    /// What the time index ends with; the outer `None` where the batches from there on do not agree with it.
+    fn last_time_entry(&self, size: u64) -> Result<Option<Option<MaxTimestamp>>, LogError> {
+        let last = self.time_index.last()?;
+        if let Some(entry) = last
+            && !self.time_agrees(entry, size)?
+        {
+            return Ok(None);
+        }
+        let max = last.map(|entry| MaxTimestamp {
+            timestamp: entry.timestamp,
+            offset: self.base_offset.plus(i64::from(entry.relative_offset)),
+        });
+        let file = self.file()?;
+        let mut scan = self.scan_to(&file, max.map_or(self.base_offset, |max| max.offset), size)?;
+        while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), self.base_offset))? {
+            if batch.header.max_timestamp > max.map_or(Timestamp::NONE, |max| max.timestamp) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(max))
+    }
+
+    /// Where a clean stop left this segment. Only what lies behind the last entries of the indexes is read; if they do not
+    /// agree with the log, all headers are, and the indexes rebuilt.
+    pub(super) fn resume(&self) -> Result<Tail, LogError> {
+        let (file, size) = (self.file()?, self.size());
+        if !self.offset_index.exists()? || !self.time_index.exists()? {
+            return self.rebuild_indexes();
+        }
+        let last = self.offset_index.last()?;
+        let front = || Ok(Some(Scan::headers(&file, 0, size)));
+        let Some(mut scan) = last.map_or_else(front, |entry| self.scan_at(&file, entry, size))? else {
+            return self.rebuild_indexes();
+        };
+        let Some(max) = self.last_time_entry(size)? else { return self.rebuild_indexes() };
+        let damaged = |error, position| self.error(error, position, self.base_offset);
+        let first = Scan::headers(&file, 0, size).next().map_err(|error| damaged(error, 0))?;
+        let mut tail = Tail::resumed(max, first.map(|batch| batch.header.max_timestamp));
+        while let Some(batch) = scan.next().map_err(|error| damaged(error, scan.position()))? {
+            let (offset_entry, time_entry) = tail.observe(self, &batch);
+            offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
+            time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
+            self.offset_index.make_room()?;
+            self.time_index.make_room()?;
+        }
+        Ok(tail)
+    }
+
+    /// Rebuilds the indexes of a segment that no writer appends to, once. Whether they are now as the log says.
+    fn rebuild_if_sealed(&self) -> Result<bool, LogError> {
+        if !self.sealed.load(Ordering::Acquire) {
+            return Ok(false);
+        }
+        let mut rebuilt = self.rebuilt.lock();
+        if !*rebuilt {
+            tracing::warn!(path = %self.path.display(), "index missing or not agreeing with the log: rebuilding it");
+            self.rebuild_indexes()?;
+            *rebuilt = true;
+        }
+        Ok(true)
+    }
+
+    /// Offset and time index from the batch headers.
+    pub(super) fn rebuild_indexes(&self) -> Result<Tail, LogError> {
+        let file = self.file()?;
+        let mut scan = Scan::headers(&file, 0, self.size());
+        let mut tail = Tail::default();
+        let (mut offsets, mut times) = (Vec::new(), Vec::new());
+        while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), self.base_offset))? {
+            let (offset, time) = tail.observe(self, &batch);
+            offsets.extend(offset);
+            times.extend(time);
+        }
+        times.extend(tail.last_time_entry(self));
+        self.offset_index.replace(offsets)?;
+        self.time_index.replace(times)?;
+        Ok(tail)
+    }
+
+    /// Log and indexes durable.
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        sys::fdatasync(self.file()?.as_ref()).at(&self.path)?;
+        self.offset_index.sync()?;
+        self.time_index.sync()?;
+        self.txn_index.sync()
+    }
+
+    pub(super) fn error(&self, error: ScanError, position: u64, offset: Offset) -> LogError {
+        match error {
+            ScanError::Io(source) => LogError::Io { path: self.path.clone(), source },
+            ScanError::Damaged(source) => self.damaged(source, position, offset),
+        }
+    }
+
+    pub(super) fn damaged(&self, source: Damage, position: u64, offset: Offset) -> LogError {
+        LogError::Damaged { path: self.path.clone(), position, offset, source }
+    }
+}

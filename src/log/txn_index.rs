@@ -1,0 +1,168 @@
+//! `.txnindex`: the transactions aborted by a marker in this segment (`TransactionIndex`). Entries of 34 bytes: version
+//! i16 (0), producer id i64, first offset i64, last offset i64 (the marker's), last stable offset i64 after the abort.
+//! Most segments have none, and then there is no file.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+
+use bytes::{Buf, BufMut};
+use parking_lot::Mutex;
+
+use super::AbortedTxn;
+use super::error::{IoContext, LogError};
+use super::producer_state::{CompletedTxn, ProducerState};
+use crate::protocol::batch::BatchHeader;
+use crate::protocol::records::EndTxnMarker;
+use crate::sys;
+use crate::types::{Offset, ProducerId};
+
+const ENTRY_BYTES: usize = 34;
+const VERSION: i16 = 0;
+/// Entries read at once.
+const BLOCK_ENTRIES: usize = 128;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct TxnEntry {
+    pub(super) producer_id: ProducerId,
+    pub(super) first_offset: Offset,
+    pub(super) last_offset: Offset,
+    pub(super) last_stable_offset: Offset,
+}
+
+impl TxnEntry {
+    /// What a marker adds, before it is applied to the producers: nothing, unless it aborts a transaction.
+    pub(super) fn of_aborted(
+        producers: &ProducerState,
+        header: &BatchHeader,
+        marker: EndTxnMarker,
+    ) -> Option<TxnEntry> {
+        let completed = producers.completed_by(header, marker).filter(|completed| completed.aborted)?;
+        let CompletedTxn { producer_id, first_offset, last_offset, last_stable_offset, .. } = completed;
+        Some(TxnEntry { producer_id, first_offset, last_offset, last_stable_offset })
+    }
+
+    fn decode(mut bytes: &[u8]) -> Option<TxnEntry> {
+        let version = bytes.try_get_i16().ok()?;
+        let entry = TxnEntry {
+            producer_id: ProducerId(bytes.try_get_i64().ok()?),
+            first_offset: Offset(bytes.try_get_i64().ok()?),
+            last_offset: Offset(bytes.try_get_i64().ok()?),
+            last_stable_offset: Offset(bytes.try_get_i64().ok()?),
+        };
+        (version == VERSION).then_some(entry)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(ENTRY_BYTES);
+        bytes.put_i16(VERSION);
+        bytes.put_i64(self.producer_id.0);
+        bytes.put_i64(self.first_offset.0);
+        bytes.put_i64(self.last_offset.0);
+        bytes.put_i64(self.last_stable_offset.0);
+        bytes
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct TxnIndex {
+    path: PathBuf,
+    /// It was looked for and not found; spares most reads the look. Held while looking and while making the file: a look
+    /// that ends after the file was made must not say that there is none.
+    missing: Mutex<bool>,
+}
+
+impl TxnIndex {
+    pub(super) fn new(path: PathBuf) -> TxnIndex {
+        TxnIndex { path, missing: Mutex::new(false) }
+    }
+
+    /// Adds an aborted transaction. An abort is rare: the file is opened for each.
+    pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
+        let mut missing = self.missing.lock();
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path).at(&self.path)?;
+        let length = file.metadata().at(&self.path)?.len();
+        *missing = false;
+        let position = length - length % ENTRY_BYTES as u64;
+        sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
+    }
+
+    pub(super) fn remove(&self) -> Result<(), LogError> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&self.path),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn sync(&self) -> Result<(), LogError> {
+        sys::sync_if_exists(&self.path).at(&self.path)
+    }
+
+    /// Adds to `found` the transactions that overlap `from..upper`; whether later segments cannot have more
+    /// (`TransactionIndex.collectAbortedTxns`).
+    pub(super) fn collect(&self, from: Offset, upper: Offset, found: &mut Vec<AbortedTxn>) -> Result<bool, LogError> {
+        let Some(file) = self.open()? else { return Ok(false) };
+        let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES];
+        let mut position = 0;
+        loop {
+            let read = sys::pread_up_to(&file, &mut block, position).at(&self.path)?;
+            let (entries, _) = block.get(..read).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
+            for entry in entries {
+                let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
+                if entry.last_offset >= from && entry.first_offset < upper {
+                    found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+                }
+                if entry.last_stable_offset >= upper {
+                    return Ok(true);
+                }
+            }
+            if read < block.len() {
+                return Ok(false);
+            }
+            position += read as u64;
+        }
+    }
+
+    /// The file is opened for each use: only read_committed consumers of aborted transactions need it.
+    fn open(&self) -> Result<Option<File>, LogError> {
+        let mut missing = self.missing.lock();
+        if *missing {
+            return Ok(None);
+        }
+        match File::open(&self.path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                *missing = true;
+                Ok(None)
+            }
+            Err(error) => Err(error).at(&self.path),
+        }
+    }
+
+    fn unreadable(&self) -> LogError {
+        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry of unknown version");
+        LogError::Io { path: self.path.clone(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_added_beside_a_reader_who_finds_no_file_is_seen_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first_offset, last_offset) = (Offset(0), Offset(1));
+        let entry = TxnEntry { producer_id: ProducerId(1), first_offset, last_offset, last_stable_offset: Offset(2) };
+        for round in 0..500 {
+            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")));
+            std::thread::scope(|scope| {
+                scope.spawn(|| index.collect(first_offset, last_offset, &mut Vec::new()).unwrap());
+                index.append(entry).unwrap();
+            });
+            let mut found = Vec::new();
+            index.collect(first_offset, last_offset, &mut found).unwrap();
+            assert_eq!(found, [AbortedTxn { producer_id: ProducerId(1), first_offset }]);
+        }
+    }
+}
