@@ -14,6 +14,7 @@
 
 pub mod config;
 pub mod log;
+pub mod metadata;
 pub mod protocol;
 pub mod sys;
 pub mod types;

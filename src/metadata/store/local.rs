@@ -1,0 +1,228 @@
+//! The embedded store: one `redb` file.
+//!
+//! | table      | key             | value                                              |
+//! |------------|-----------------|----------------------------------------------------|
+//! | `topics`   | topic id (u128) | the topic ([`codec`])                              |
+//! | `deleted`  | topic id (u128) | nothing: deleted, its folders perhaps not yet      |
+//! | `counters` | 0 (u8)          | format of this file: 1                             |
+//! |            | 1               | version of the image                               |
+//! |            | 2               | number of topics                                   |
+//! |            | 3               | producer ids below this one have been handed out   |
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{ReadableTableMetadata, WriteTransaction};
+use uuid::Uuid;
+
+use super::{Store, StoreError, codec};
+use crate::metadata::{Change, Image, Topic};
+use crate::sys;
+use crate::types::TopicId;
+
+const FILE_NAME: &str = "metadata.redb";
+const UNFINISHED_FILE_NAME: &str = "metadata.redb.tmp";
+const DAMAGED: &str = "the file is damaged";
+/// Small, as the image itself is in memory and the store is read once.
+const CACHE_BYTES: usize = 256 * 1024;
+const FORMAT: u64 = 1;
+
+const TOPICS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("topics");
+const DELETED: TableDefinition<'_, u128, ()> = TableDefinition::new("deleted");
+const COUNTERS: TableDefinition<'_, u8, &[u8]> = TableDefinition::new("counters");
+const FORMAT_KEY: u8 = 0;
+const VERSION_KEY: u8 = 1;
+const TOPIC_COUNT_KEY: u8 = 2;
+const NEXT_PRODUCER_ID_KEY: u8 = 3;
+
+/// The embedded store (`redb`) under `<first log.dir>/__metadata`.
+#[derive(Debug)]
+pub struct LocalStore {
+    path: PathBuf,
+    /// `None` only while it is dropped.
+    database: Option<Database>,
+}
+
+impl LocalStore {
+    /// Opens the store in `dir`, or makes one. A file that cannot be read is an error that names it; whoever moves it
+    /// away gets a new store, and the topics back from their folders ([`crate::metadata::Metadata::adopt`]).
+    pub fn open(dir: &Path) -> Result<LocalStore, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let store = match fs::metadata(&path).map_or(0, |file| file.len()) {
+            0 => LocalStore::create(dir, path)?,
+            _ => LocalStore { database: Some(database(&path)?), path },
+        };
+        match store.counter(FORMAT_KEY)? {
+            FORMAT => Ok(store),
+            other => Err(failed(&store.path, format_args!("format {other}; this version reads format {FORMAT}"))),
+        }
+    }
+
+    /// Under a name of its own until it is whole: what a crash leaves of it is never taken for a store.
+    fn create(dir: &Path, path: PathBuf) -> Result<LocalStore, StoreError> {
+        let unfinished = dir.join(UNFINISHED_FILE_NAME);
+        fs::create_dir_all(dir)
+            .and_then(|()| fs::write(&unfinished, []))
+            .map_err(|error| failed(&unfinished, error))?;
+        let store = LocalStore { database: Some(database(&unfinished)?), path };
+        store.write(Durability::Immediate, |txn| {
+            txn.open_table(TOPICS)?;
+            txn.open_table(DELETED)?;
+            let mut counters = txn.open_table(COUNTERS)?;
+            for (key, value) in
+                [(FORMAT_KEY, FORMAT), (VERSION_KEY, 0), (TOPIC_COUNT_KEY, 0), (NEXT_PRODUCER_ID_KEY, 0)]
+            {
+                counters.insert(key, codec::encode_counter(key, value).as_slice())?;
+            }
+            Ok(())
+        })?;
+        let mut dirs = dir.parent().into_iter().chain([dir]);
+        let renamed = fs::rename(&unfinished, &store.path).and_then(|()| dirs.try_for_each(sys::sync_dir));
+        renamed.map_err(|error| failed(&store.path, error))?;
+        Ok(store)
+    }
+
+    fn counter(&self, key: u8) -> Result<u64, StoreError> {
+        let value = self.read(|txn| {
+            let counters = txn.open_table(COUNTERS)?;
+            Ok(counters.get(key)?.and_then(|value| codec::decode_counter(key, value.value())))
+        })?;
+        value.ok_or_else(|| failed(&self.path, DAMAGED))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, StoreError> {
+        let database = self.database()?;
+        unpanicked(&self.path, || work(&database.begin_read()?))
+    }
+
+    fn write<T>(
+        &self,
+        durability: Durability,
+        work: impl FnOnce(&WriteTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let database = self.database()?;
+        unpanicked(&self.path, || {
+            let mut txn = database.begin_write()?;
+            txn.set_durability(durability)?;
+            let result = work(&txn)?;
+            txn.commit()?;
+            Ok(result)
+        })
+    }
+
+    fn database(&self) -> Result<&Database, StoreError> {
+        self.database.as_ref().ok_or_else(|| failed(&self.path, "closed"))
+    }
+}
+
+impl Drop for LocalStore {
+    /// Closing writes, and so may meet damage that nothing has met before.
+    fn drop(&mut self) {
+        let database = self.database.take();
+        let closed = unpanicked(&self.path, || {
+            drop(database);
+            Ok(())
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "metadata store not closed in order");
+        }
+    }
+}
+
+impl Store for LocalStore {
+    fn load(&self) -> Result<Image, StoreError> {
+        let topics: Vec<(TopicId, Option<Topic>)> = self.read(|txn| {
+            let decoded = |id: TopicId, value: &[u8]| (id, codec::decode_topic(id, value));
+            let topics = txn.open_table(TOPICS)?;
+            let entries =
+                topics.iter()?.map(|entry| entry.map(|(id, value)| decoded(topic_id(id.value()), value.value())));
+            entries.collect::<Result<_, _>>().map_err(redb::Error::from)
+        })?;
+        if topics.len() as u64 != self.counter(TOPIC_COUNT_KEY)? {
+            return Err(failed(&self.path, DAMAGED));
+        }
+        let mut image = Image::default();
+        image.version = self.counter(VERSION_KEY)?;
+        for (id, topic) in topics {
+            image.put(topic.ok_or_else(|| failed(&self.path, format_args!("the entry of topic id {id} is damaged")))?);
+        }
+        Ok(image)
+    }
+
+    fn commit(&self, changes: &[Change], next: &Image) -> Result<(), StoreError> {
+        self.write(Durability::Immediate, |txn| {
+            let mut topics = txn.open_table(TOPICS)?;
+            for change in changes {
+                match change {
+                    Change::CreateTopic { id, .. }
+                    | Change::SetPartitions { id, .. }
+                    | Change::SetTopicConfigs { id, .. } => {
+                        // A topic that a later one of the changes deletes is not in the next image.
+                        if let Some(topic) = next.topic_by_id(*id) {
+                            topics.insert(id.0.as_u128(), codec::encode_topic(topic).as_slice())?;
+                        }
+                    }
+                    Change::DeleteTopic { id } => {
+                        topics.remove(id.0.as_u128())?;
+                        txn.open_table(DELETED)?.insert(id.0.as_u128(), ())?;
+                    }
+                }
+            }
+            let mut counters = txn.open_table(COUNTERS)?;
+            for (key, value) in [(VERSION_KEY, next.version), (TOPIC_COUNT_KEY, topics.len()?)] {
+                counters.insert(key, codec::encode_counter(key, value).as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn allocate_producer_ids(&self, count: i64) -> Result<i64, StoreError> {
+        let first = self.counter(NEXT_PRODUCER_ID_KEY)?;
+        let first = i64::try_from(first).map_err(|_| failed(&self.path, DAMAGED))?;
+        let next = first.checked_add(count).ok_or_else(|| failed(&self.path, "no producer ids are left"))?;
+        self.write(Durability::Immediate, |txn| {
+            let value = codec::encode_counter(NEXT_PRODUCER_ID_KEY, next.unsigned_abs());
+            txn.open_table(COUNTERS)?.insert(NEXT_PRODUCER_ID_KEY, value.as_slice())?;
+            Ok(first)
+        })
+    }
+
+    fn deleted(&self) -> Result<BTreeSet<TopicId>, StoreError> {
+        self.read(|txn| {
+            let deleted = txn.open_table(DELETED)?;
+            let ids = deleted.iter()?.map(|entry| entry.map(|(id, _)| topic_id(id.value())));
+            ids.collect::<Result<_, _>>().map_err(redb::Error::from)
+        })
+    }
+
+    fn forget_deleted(&self, ids: &[TopicId]) -> Result<(), StoreError> {
+        self.write(Durability::None, |txn| {
+            let mut deleted = txn.open_table(DELETED)?;
+            ids.iter().try_for_each(|id| deleted.remove(id.0.as_u128()).map(drop)).map_err(redb::Error::from)
+        })
+    }
+}
+
+fn database(path: &Path) -> Result<Database, StoreError> {
+    unpanicked(path, || Ok(Builder::new().set_cache_size(CACHE_BYTES).create(path)?))
+}
+
+fn topic_id(key: u128) -> TopicId {
+    TopicId(Uuid::from_u128(key))
+}
+
+fn failed(path: &Path, error: impl Display) -> StoreError {
+    StoreError(format!("{}: {error}", path.display()))
+}
+
+/// Runs `work` on a file that may be damaged in ways that redb only notices by an assertion.
+fn unpanicked<T>(path: &Path, work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(result) => result.map_err(|error| failed(path, error)),
+        Err(_) => Err(failed(path, DAMAGED)),
+    }
+}
