@@ -15,6 +15,7 @@
 pub mod config;
 pub mod log;
 pub mod metadata;
+pub mod partition;
 pub mod protocol;
 pub mod sys;
 pub mod types;

@@ -1,0 +1,53 @@
+use std::time::Duration;
+
+use super::*;
+use crate::config::BrokerValues;
+use crate::log::OpenOptions;
+use crate::protocol::builder::BatchBuilder;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000);
+
+fn open(dir: &std::path::Path) -> Partition {
+    let id = TopicPartition::new("topic", 0);
+    let config = TopicConfig::resolve(&BrokerValues::default(), &std::collections::BTreeMap::new());
+    let (writer, reader) = crate::log::open(OpenOptions {
+        dir: dir.join(id.to_string()),
+        topic_id: TopicId::ZERO,
+        config: config.clone(),
+        producer_id_expiration: Duration::from_secs(3600),
+        log_start_offset: Offset::ZERO,
+        recovery_point: Offset::ZERO,
+        clean: true,
+    })
+    .unwrap();
+    Partition::new(id, TopicId::ZERO, config, writer, reader)
+}
+
+fn append(partition: &Partition) -> Result<Appended, ErrorCode> {
+    partition.append_internal(BatchBuilder::new(NOW).record(None, Some(b"value")).build().unwrap(), NOW)
+}
+
+#[test]
+fn a_request_that_meets_a_deletion_is_told_of_it() {
+    let root = tempfile::tempdir().unwrap();
+    append(&open(root.path())).unwrap();
+    // No file of it is open yet.
+    let partition = open(root.path());
+    partition.retire();
+    std::fs::remove_dir_all(root.path().join("topic-0")).unwrap();
+    assert_eq!(partition.offset_for_timestamp(NOW), Err(ErrorCode::UnknownTopicOrPartition));
+    assert_eq!(append(&partition), Err(ErrorCode::UnknownTopicOrPartition));
+    let read = partition.read(Offset(0), 100, true, Isolation::ReadUncommitted);
+    assert_eq!(read.unwrap_err(), ErrorCode::UnknownTopicOrPartition);
+    assert!(!root.path().join("topic-0").exists());
+}
+
+#[tokio::test]
+async fn a_deletion_wakes_those_who_wait() {
+    let root = tempfile::tempdir().unwrap();
+    let partition = open(root.path());
+    let wait = FetchWait::new();
+    partition.waiters().register(&wait, 7);
+    partition.retire();
+    assert_eq!(wait.news().await, [7]);
+}
