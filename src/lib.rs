@@ -12,6 +12,7 @@
 #![warn(clippy::dbg_macro, clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod api;
 pub mod config;
 pub mod coordinator;
 pub mod log;
