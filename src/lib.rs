@@ -13,11 +13,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod api;
+pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod coordinator;
 pub mod log;
 pub mod metadata;
 pub mod partition;
 pub mod protocol;
+pub mod server;
 pub mod sys;
 pub mod types;

@@ -1,0 +1,230 @@
+//! Puts the parts together, starts them in order, and stops them in reverse. No logic.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::api::{FetchSessions, ProducerIds, Services};
+use crate::config::Config;
+use crate::coordinator::group::GroupCoordinator;
+use crate::log::LogError;
+use crate::log::manager::{LogManager, ManagerError};
+use crate::metadata::store::StoreError;
+use crate::metadata::{ChangeError, LocalStore, Metadata};
+use crate::partition::Registry;
+use crate::server::{Bound, Server};
+use crate::sys;
+use crate::types::{TopicId, TopicPartition};
+
+/// How long connections may take to finish what is in flight when the broker stops.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+/// Kafka's default of `log.flush.offset.checkpoint.interval.ms`, which is not a setting here yet.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// How long the logs may take to be flushed after that. Both together stay below the 10 s after which `docker stop` kills.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(4);
+/// Where the metadata store lies, under the first log directory.
+const METADATA_DIR: &str = "__metadata";
+
+/// Why the broker did not start, or did not stop cleanly.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    #[error(transparent)]
+    LogDirs(#[from] ManagerError),
+    #[error("metadata: {0}")]
+    Store(#[from] StoreError),
+    #[error("metadata: {0}")]
+    Metadata(#[from] ChangeError),
+    #[error("listeners: {address}: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("log: {0}")]
+    Log(#[from] LogError),
+    #[error("signals: {0}")]
+    Signals(io::Error),
+    #[error("folder of a deleted topic: {0}")]
+    Leftover(io::Error),
+    #[error("no log.dirs are configured")]
+    NoLogDir,
+    #[error("the timers of the group coordinator have failed; the broker was stopped")]
+    GroupTimers,
+    #[error("the writing of recovery points has failed; the broker was stopped")]
+    Checkpoints,
+    #[error("the logs could not be flushed within {FLUSH_PATIENCE:?}; the next start recovers them")]
+    FlushTimeout,
+}
+
+/// Runs a broker until SIGTERM or SIGINT. `started` is when the process began, for the banner.
+pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
+    let mut signals = Signals::new().map_err(BrokerError::Signals)?;
+    if let Err(error) = sys::raise_open_file_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
+    // Bound before anything else: a port in use must stop the start before a log is touched.
+    let bound = bind(&config)?;
+    let addresses: Vec<SocketAddr> = bound.iter().filter_map(|bound| bound.address().ok()).collect();
+    let (stopping, services) = tokio::select! {
+        opened = open(config) => opened?,
+        () = signals.next() => {
+            tracing::info!("stopped before the start was finished");
+            return Ok(());
+        }
+    };
+    let mut group_timers = tokio::spawn(services.groups.clone().run());
+    let mut checkpoints = tokio::spawn(write_checkpoints(services.partitions.clone()));
+    let server = Server::start(services.clone(), bound);
+    banner(&services.config, &addresses, started);
+
+    let outcome = tokio::select! {
+        () = signals.next() => Ok(()),
+        // They run as long as the broker. Without them no group would ever lose a member that died.
+        _ = &mut group_timers => Err(BrokerError::GroupTimers),
+        _ = &mut checkpoints => Err(BrokerError::Checkpoints),
+    };
+    tracing::info!("stopping; a second signal leaves at once");
+    stopping.send_replace(true);
+    services.groups.shut_down();
+    tokio::select! {
+        finished = server.stopped(STOP_PATIENCE) => if !finished {
+            tracing::warn!("some connections did not finish within {STOP_PATIENCE:?}");
+        },
+        () = signals.next() => std::process::exit(1),
+    }
+    group_timers.abort();
+    checkpoints.abort();
+    tokio::select! {
+        closed = blocking(move || services.partitions.close()) => closed?,
+        () = tokio::time::sleep(FLUSH_PATIENCE) => return Err(BrokerError::FlushTimeout),
+        () = signals.next() => std::process::exit(1),
+    }
+    tracing::info!("stopped");
+    outcome
+}
+
+fn bind(config: &Config) -> Result<Vec<Bound>, BrokerError> {
+    let bind = |listener: &crate::config::Listener| {
+        let address = listener.address;
+        Bound::bind(listener.clone(), &config.network).map_err(|source| BrokerError::Bind { address, source })
+    };
+    config.listeners.iter().map(bind).collect()
+}
+
+/// Opens what is on disk, recovering it where the last run did not end cleanly.
+async fn open(config: Config) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
+    let first_dir = config.log_dirs.first().ok_or(BrokerError::NoLogDir)?;
+    let manager = LogManager::open(
+        &config.log_dirs,
+        config.node_id,
+        config.cluster_id.as_deref(),
+        config.producer_id_expiration,
+    )?;
+    let cluster_id = manager.cluster_id().to_string();
+    let metadata = Arc::new(Metadata::load(Box::new(LocalStore::open(&first_dir.join(METADATA_DIR))?))?);
+    let leftovers = metadata.adopt(manager.found(), config.groups.clone()).await?;
+    finish_deletions(&manager, &metadata, &leftovers)?;
+    let was_clean = manager.was_clean();
+    let partitions = Arc::new(Registry::new(manager, metadata.clone(), config.broker.clone()));
+    let groups = GroupCoordinator::new(config.groups.clone(), metadata.clone(), partitions.clone());
+    let (recovered, loaded) = (partitions.clone(), groups.clone());
+    blocking(move || {
+        if !was_clean {
+            recovered.open_found();
+        }
+        loaded.load();
+        Ok(())
+    })
+    .await?;
+    let (stopping, stopped) = watch::channel(false);
+    let services = Services {
+        fetch_sessions: FetchSessions::new(config.fetch_sessions_max),
+        producer_ids: ProducerIds::default(),
+        cluster_id,
+        metadata,
+        partitions,
+        groups,
+        stopping: stopped,
+        config,
+    };
+    Ok((stopping, Arc::new(services)))
+}
+
+/// Takes away the folders of topics that were deleted just before the last run ended.
+fn finish_deletions(
+    manager: &LogManager,
+    metadata: &Metadata,
+    leftovers: &BTreeMap<TopicPartition, TopicId>,
+) -> Result<(), BrokerError> {
+    for folder in manager.retire(leftovers.keys().cloned()).map_err(BrokerError::Leftover)? {
+        std::fs::remove_dir_all(&folder).map_err(BrokerError::Leftover)?;
+        tracing::info!(folder = %folder.display(), "folder of a deleted topic removed");
+    }
+    let ids: Vec<TopicId> = leftovers.values().copied().collect();
+    Ok(metadata.deletions_finished(&ids)?)
+}
+
+async fn write_checkpoints(partitions: Arc<Registry>) {
+    loop {
+        tokio::time::sleep(CHECKPOINT_INTERVAL).await;
+        let partitions = partitions.clone();
+        if let Err(error) = blocking(move || partitions.manager().checkpoint()).await {
+            tracing::error!(%error, "recovery points not written; after a crash more is recovered than needed");
+        }
+    }
+}
+
+/// Runs blocking file I/O off the workers.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LogError> + Send + 'static,
+) -> Result<T, BrokerError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// One look at what is running, where, and what to try.
+fn banner(config: &Config, addresses: &[SocketAddr], started: Instant) {
+    let names = config.listeners.iter().map(|listener| &listener.name);
+    let listening: Vec<String> = names.zip(addresses).map(|(name, address)| format!("{name}://{address}")).collect();
+    let dirs: Vec<String> = config.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
+    let bootstrap = addresses.first().map(|address| reachable(*address).to_string()).unwrap_or_default();
+    tracing::info!(
+        "ottla {} listens on {}, data in {}, started in {:.1} ms; try: kcat -b {bootstrap} -L",
+        env!("CARGO_PKG_VERSION"),
+        listening.join(", "),
+        dirs.join(", "),
+        started.elapsed().as_secs_f64() * 1e3,
+    );
+}
+
+/// An address to connect to where `listening` is all of them.
+fn reachable(mut listening: SocketAddr) -> SocketAddr {
+    match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => listening.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => listening.set_ip(Ipv6Addr::LOCALHOST.into()),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    listening
+}
+
+/// SIGTERM and SIGINT, as one.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

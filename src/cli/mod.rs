@@ -1,0 +1,128 @@
+//! The command line: what is asked, where configuration comes from, and what is printed when it cannot be.
+#![allow(clippy::print_stderr, reason = "a command line answers on the terminal")]
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, InvalidConfig, RawConfig};
+
+const EXAMPLES: &str = "\
+Configuration has Kafka's names and comes from, each overriding the ones before:
+  built-in defaults
+  --config server.properties    a Kafka broker's file
+  KAFKA_* in the environment    KAFKA_LOG_SEGMENT_BYTES is log.segment.bytes; __ is _ and ___ is -
+  --override and the flags      one key at a time
+
+Examples:
+  ottla                                              127.0.0.1:9092, data in ./ottla-data
+  ottla --listen 0.0.0.0:9092 --data /var/lib/ottla
+  ottla --config server.properties --override num.partitions=3
+  ottla --log warn,ottla::coordinator=debug";
+
+/// A small, fast, Kafka-wire-compatible broker.
+#[derive(Debug, Parser)]
+#[command(name = "ottla", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// What the binary is asked to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the broker (the default).
+    #[command(after_help = EXAMPLES)]
+    Serve(Serve),
+}
+
+/// How the broker is to run.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// Read a server.properties.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Set one configuration key; may be repeated.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Listen here (listeners); may be repeated, [::1]:9092 for IPv6.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    listen: Vec<String>,
+    /// Keep the data here (log.dirs); several by commas.
+    #[arg(long, value_name = "DIR", value_delimiter = ',')]
+    data: Vec<String>,
+    /// What to log, as in tracing's EnvFilter.
+    #[arg(long, value_name = "FILTER", env = "OTTLA_LOG", default_value = "info")]
+    log: String,
+}
+
+/// Why the process ends otherwise than well.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error(transparent)]
+    Config(#[from] InvalidConfig),
+    #[error("--log: {0}")]
+    Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error("{0}")]
+    Start(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Failure {
+    /// Prints the failure; 2 for what was asked wrongly, 1 for what could not be done.
+    pub fn report(self) -> ExitCode {
+        eprintln!("ottla: {self}");
+        match self {
+            Failure::Config(_) | Failure::Log(_) => ExitCode::from(2),
+            Failure::Start(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// The command of the process's arguments. Prints and exits where that is the answer: `--help`, `--version`, an error.
+pub fn parse() -> Command {
+    let cli = Cli::parse();
+    cli.command.unwrap_or(Command::Serve(cli.serve))
+}
+
+impl Serve {
+    /// The configuration that all sources say together, and warnings about them.
+    pub fn load(&self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(Config, Vec<String>), Failure> {
+        let mut raw = RawConfig::default();
+        if let Some(path) = &self.config {
+            raw.file(path)?;
+        }
+        raw.environment(env)?;
+        for assignment in &self.overrides {
+            raw.assign(assignment)?;
+        }
+        if !self.listen.is_empty() {
+            raw.listen(&self.listen);
+        }
+        if !self.data.is_empty() {
+            raw.data(&self.data);
+        }
+        Ok(raw.validate()?)
+    }
+
+    /// Starts logging to stderr, in UTC.
+    pub fn init_tracing(&self) -> Result<(), Failure> {
+        let filter = EnvFilter::builder().parse(&self.log)?;
+        let colours = std::io::stderr().is_terminal();
+        tracing_subscriber::fmt()
+            .compact()
+            .with_env_filter(filter)
+            .with_ansi(colours)
+            .with_writer(std::io::stderr)
+            .init();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
