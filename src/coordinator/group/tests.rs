@@ -195,6 +195,17 @@ impl Fixture {
         (id, call)
     }
 
+    /// The leader and a follower of generation 2, which neither has synced yet.
+    fn two_joined(&self) -> (StrBytes, StrBytes) {
+        let (first, join) = self.enter();
+        join.answer();
+        let second = self.new_id();
+        let second_join = self.rejoin(&second);
+        self.rejoin(&first).answer();
+        second_join.answer();
+        (first, second)
+    }
+
     fn rejoin(&self, id: &StrBytes) -> Call<JoinGroupResponse> {
         self.join(9, &join_request(id))
     }

@@ -35,12 +35,7 @@ fn members_before_v4_join_without_being_given_an_id_first() {
 #[test]
 fn a_follower_that_syncs_early_waits_for_the_leader_and_one_that_syncs_late_is_answered_at_once() {
     let fixture = Fixture::new();
-    let (first, join) = fixture.enter();
-    join.answer();
-    let second = fixture.new_id();
-    let second_join = fixture.rejoin(&second);
-    fixture.rejoin(&first).answer();
-    second_join.answer();
+    let (first, second) = fixture.two_joined();
     let mut early = fixture.sync(&second, 2);
     assert!(early.is_parked());
     fixture.assign(&first, 2, &[&first, &second]).answer();
@@ -118,12 +113,7 @@ fn a_join_repeated_before_the_sync_is_answered_again_without_a_rebalance() {
 #[test]
 fn waiting_syncs_are_sent_to_join_again_when_a_member_comes() {
     let fixture = Fixture::new();
-    let (first, join) = fixture.enter();
-    join.answer();
-    let second = fixture.new_id();
-    let second_join = fixture.rejoin(&second);
-    fixture.rejoin(&first).answer();
-    second_join.answer();
+    let (_first, second) = fixture.two_joined();
     let waiting = fixture.sync(&second, 2);
     let (_third, _join) = fixture.enter();
     assert_eq!(waiting.answer().error_code, code(ErrorCode::RebalanceInProgress));
