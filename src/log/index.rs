@@ -4,7 +4,7 @@
 //! `pwrite`, so that an append costs no second system call and a partition's memory does not grow with its history.
 //! What a crash takes of them, recovery rebuilds. Everything older is looked up by `pread`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -114,7 +114,8 @@ impl<E: Entry> IndexFile<E> {
         let mut state = self.opened()?;
         let (file, entries) = match state.stored.clone() {
             Stored::Open { file, entries } => (file, entries),
-            Stored::Unknown | Stored::Missing => (Arc::new(create(&self.path).at(&self.path)?), 0),
+            // What an index file of that name held before belongs to no segment.
+            Stored::Unknown | Stored::Missing => (Arc::new(sys::create(&self.path).at(&self.path)?), 0),
         };
         let mut bytes = Vec::with_capacity(state.pending.len() * E::BYTES);
         state.pending.iter().for_each(|entry| entry.encode(&mut bytes));
@@ -122,7 +123,7 @@ impl<E: Entry> IndexFile<E> {
         let entries = entries + state.pending.len() as u64;
         let length = entries * E::BYTES as u64;
         if file.metadata().at(&self.path)?.len() != length {
-            file.set_len(length).at(&self.path)?;
+            sys::set_len(&file, length).at(&self.path)?;
         }
         state.stored = Stored::Open { file, entries };
         state.pending.clear();
@@ -135,10 +136,10 @@ impl<E: Entry> IndexFile<E> {
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         let mut state = self.state.write();
         let fresh = self.path.with_added_extension("tmp");
-        std::fs::write(&fresh, &bytes).at(&fresh)?;
-        std::fs::rename(&fresh, &self.path).at(&self.path)?;
-        let file = Arc::new(open(&self.path).at(&self.path)?);
-        state.stored = Stored::Open { file, entries: entries.len() as u64 };
+        let file = sys::create(&fresh).at(&fresh)?;
+        sys::pwrite_all(&file, &bytes, 0).at(&fresh)?;
+        sys::rename(&fresh, &self.path).at(&self.path)?;
+        state.stored = Stored::Open { file: Arc::new(file), entries: entries.len() as u64 };
         state.pending.clear();
         Ok(())
     }
@@ -179,7 +180,7 @@ impl<E: Entry> IndexFile<E> {
 
 impl Stored {
     fn of<E: Entry>(path: &Path) -> io::Result<Stored> {
-        match open(path) {
+        match sys::open(path) {
             Ok(file) => {
                 let entries = file.metadata()?.len() / E::BYTES as u64;
                 Ok(Stored::Open { file: Arc::new(file), entries })
@@ -195,15 +196,6 @@ impl Stored {
             Stored::Open { entries, .. } => *entries,
         }
     }
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
-}
-
-/// What an index file of that name held before belongs to no segment.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
 }
 
 fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {

@@ -1,7 +1,6 @@
 //! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -149,7 +148,7 @@ impl LogManager {
             let Some(place) = state.partitions.get(&partition) else { continue };
             let Some(dir) = self.dirs.get(place.dir) else { continue };
             let aside = dir.path.join(set_aside_folder_name(&partition, FolderState::Delete));
-            match fs::rename(dir.path.join(partition.to_string()), &aside) {
+            match sys::rename(&dir.path.join(partition.to_string()), &aside) {
                 // No batch ever came.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 renamed => {

@@ -22,6 +22,7 @@ use super::shared::{Durability, Shared, View};
 use super::tail::Tail;
 use super::writer::{Active, LogWriter, note_producer};
 use super::{LogReader, OpenOptions};
+use crate::sys;
 use crate::types::{Offset, Timestamp};
 
 /// Opens, and where needed recovers, a log. Blocking file I/O.
@@ -70,7 +71,7 @@ impl Loading {
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
-                (FileState::Deleted | FileState::Cleaned, _) => std::fs::remove_file(&path).at(&path)?,
+                (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
                 (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
             }
         }
@@ -190,7 +191,7 @@ impl Loading {
             let is_base = self.segments.binary_search_by_key(at, |segment| segment.base_offset).is_ok();
             if *at > self.end_offset || !(is_base || newest == Some(at)) {
                 let path = self.options.dir.join(FileName::live(*at, FileKind::ProducerSnapshot).to_string());
-                std::fs::remove_file(&path).at(&path)?;
+                sys::remove_file(&path).at(&path)?;
             }
         }
         Ok(())

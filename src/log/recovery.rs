@@ -42,7 +42,7 @@ impl Loading {
         while self.segments.len() > first + 1
             && let Some(empty) = self.segments.pop_if(|last| last.size() == 0)
         {
-            std::fs::remove_file(&empty.path).at(&empty.path)?;
+            sys::remove_file(&empty.path).at(&empty.path)?;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Loading {
         let bytes_cut = segment.size() - position;
         let path = segment.path.display();
         tracing::warn!(%path, position, bytes_cut, %offset, reason = %source, "torn tail of the log cut off");
-        file.set_len(position).at(&segment.path)?;
+        sys::set_len(file, position).at(&segment.path)?;
         segment.set_size(position);
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! ([`Segment::scan_at`]); else a sealed segment's indexes are rebuilt from its log, and a lookup in the active one starts
 //! from the front.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -91,8 +91,8 @@ impl Segment {
         segment.offset_index.replace(Vec::new())?;
         segment.time_index.replace(Vec::new())?;
         segment.txn_index.remove()?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&segment.path);
-        *segment.file.lock() = Some(Arc::new(file.at(&segment.path)?));
+        let file = sys::create(&segment.path).at(&segment.path)?;
+        *segment.file.lock() = Some(Arc::new(file));
         Ok(segment)
     }
 
@@ -111,7 +111,7 @@ impl Segment {
         if let Some(file) = file.as_ref() {
             return Ok(Arc::clone(file));
         }
-        let opened = OpenOptions::new().read(true).write(true).open(&self.path).at(&self.path)?;
+        let opened = sys::open(&self.path).at(&self.path)?;
         Ok(Arc::clone(file.insert(Arc::new(opened))))
     }
 

@@ -2,7 +2,7 @@
 //! i16 (0), producer id i64, first offset i64, last offset i64 (the marker's), last stable offset i64 after the abort.
 //! Most segments have none, and then there is no file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -80,7 +80,7 @@ impl TxnIndex {
     /// Adds an aborted transaction. An abort is rare: the file is opened for each.
     pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
         let mut missing = self.missing.lock();
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path).at(&self.path)?;
+        let file = sys::open_or_create(&self.path).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
         *missing = false;
         let position = length - length % ENTRY_BYTES as u64;
@@ -88,10 +88,7 @@ impl TxnIndex {
     }
 
     pub(super) fn remove(&self) -> Result<(), LogError> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&self.path),
-            _ => Ok(()),
-        }
+        sys::remove_file_if_exists(&self.path).at(&self.path)
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {

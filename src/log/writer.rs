@@ -169,7 +169,7 @@ impl LogWriter {
 
     fn make_folder(&self) -> Result<(), LogError> {
         let dir = &self.shared.dir;
-        std::fs::create_dir_all(dir).at(dir)?;
+        sys::create_dir_all(dir).at(dir)?;
         let path = dir.join(checkpoint::PARTITION_METADATA);
         if !path.exists() {
             checkpoint::write_partition_metadata(&path, self.options.topic_id)?;
@@ -228,7 +228,7 @@ impl LogWriter {
         let written = write_batches(&file, batches, position).at(&active.segment.path);
         let noted = written.and_then(|()| batches.iter().try_for_each(|batch| self.index_aborted(active, batch)));
         if noted.is_err()
-            && let Err(error) = file.set_len(position)
+            && let Err(error) = sys::set_len(&file, position)
         {
             tracing::error!(dir = %self.shared.dir.display(), %error, "a failed append could not be cut off");
         }

@@ -69,17 +69,22 @@ pub fn fdatasync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// As [`fdatasync`], with all that the file system keeps about the file.
+pub fn fsync(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// Cuts a file off at `length` bytes, or extends it with zeros.
+pub fn set_len(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)
+}
+
 /// As [`fdatasync`], of a file that need not be there.
 pub fn sync_if_exists(path: &Path) -> io::Result<()> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         opened => fdatasync(&opened?),
     }
-}
-
-/// Makes names that appeared in or went from `dir` durable.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// An open file with its exclusive lock, released when this is dropped.
