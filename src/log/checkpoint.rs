@@ -239,6 +239,8 @@ fn write_beside(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn offset_line(line: &str) -> Option<i64> {

@@ -24,6 +24,12 @@ pub enum LogError {
     /// `InconsistentTopicIdException`.
     #[error("{path}: holds the topic with the id {found}, not that with {topic_id}")]
     WrongTopic { path: PathBuf, found: TopicId, topic_id: TopicId },
+    /// The log dir failed before: nothing in it is relied on any more.
+    #[error("log dir {path} has failed")]
+    DirFailed { path: PathBuf },
+    /// A segment was removed or replaced while it was read: the log's present segments have the answer.
+    #[error("the segment was removed or replaced")]
+    Gone,
     #[error("the topic was deleted")]
     Retired,
     #[error("the broker is stopping")]
@@ -47,9 +53,11 @@ impl LogError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            LogError::Damaged { .. } | LogError::Io { .. } | LogError::WrongTopic { .. } => {
-                ErrorCode::KafkaStorageError
-            }
+            LogError::Damaged { .. }
+            | LogError::Io { .. }
+            | LogError::WrongTopic { .. }
+            | LogError::DirFailed { .. }
+            | LogError::Gone => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             LogError::Retired => ErrorCode::UnknownTopicOrPartition,
             // A client looks for the leader again, and finds it after the restart.

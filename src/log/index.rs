@@ -48,6 +48,8 @@ enum Stored {
     Unknown,
     /// There is no file.
     Missing,
+    /// The segment is out of the log; another one's file may have the name.
+    Gone,
     Open {
         file: Arc<File>,
         entries: u64,
@@ -116,6 +118,7 @@ impl<E: Entry> IndexFile<E> {
             Stored::Open { file, entries } => (file, entries),
             // What an index file of that name held before belongs to no segment.
             Stored::Unknown | Stored::Missing => (Arc::new(sys::create(&self.path).at(&self.path)?), 0),
+            Stored::Gone => return Err(LogError::Gone),
         };
         let mut bytes = Vec::with_capacity(state.pending.len() * E::BYTES);
         state.pending.iter().for_each(|entry| entry.encode(&mut bytes));
@@ -134,7 +137,7 @@ impl<E: Entry> IndexFile<E> {
     pub(super) fn replace(&self, entries: Vec<E>) -> Result<(), LogError> {
         let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
-        let mut state = self.state.write();
+        let mut state = self.opened()?;
         let fresh = self.path.with_added_extension("tmp");
         let file = sys::create(&fresh).at(&fresh)?;
         sys::pwrite_all(&file, &bytes, 0).at(&fresh)?;
@@ -147,22 +150,29 @@ impl<E: Entry> IndexFile<E> {
     /// Closes the file until it is needed again.
     pub(super) fn release_file(&self) {
         let mut state = self.state.write();
-        state.stored = Stored::Unknown;
+        if !matches!(state.stored, Stored::Gone) {
+            state.stored = Stored::Unknown;
+        }
         state.pending.shrink_to_fit();
+    }
+
+    /// The segment leaves the log: nothing is opened under this name any more. What reads already goes on.
+    pub(super) fn retire(&self) {
+        self.state.write().stored = Stored::Gone;
     }
 
     /// Makes durable what was written. Without the lock: no append waits for it.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         match self.state()?.stored.clone() {
             Stored::Open { file, .. } => sys::fdatasync(&file).at(&self.path),
-            Stored::Unknown | Stored::Missing => Ok(()),
+            Stored::Unknown | Stored::Missing | Stored::Gone => Ok(()),
         }
     }
 
     /// The state, with the file opened where this is the first use.
     fn state(&self) -> Result<RwLockReadGuard<'_, State<E>>, LogError> {
         let state = self.state.read();
-        if !matches!(state.stored, Stored::Unknown) {
+        if !matches!(state.stored, Stored::Unknown | Stored::Gone) {
             return Ok(state);
         }
         drop(state);
@@ -173,6 +183,9 @@ impl<E: Entry> IndexFile<E> {
         let mut state = self.state.write();
         if matches!(state.stored, Stored::Unknown) {
             state.stored = Stored::of::<E>(&self.path).at(&self.path)?;
+        }
+        if matches!(state.stored, Stored::Gone) {
+            return Err(LogError::Gone);
         }
         Ok(state)
     }
@@ -192,7 +205,7 @@ impl Stored {
 
     fn entries(&self) -> u64 {
         match self {
-            Stored::Unknown | Stored::Missing => 0,
+            Stored::Unknown | Stored::Missing | Stored::Gone => 0,
             Stored::Open { entries, .. } => *entries,
         }
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::DirContext;
 use super::checkpoint::{self, META_PROPERTIES, MetaProperties};
 use super::manager::ManagerError;
 use super::names::{FolderName, FolderState};
@@ -21,6 +23,7 @@ const PID_BYTES_MAX: u64 = 20;
 #[derive(Debug)]
 pub(super) struct LogDir {
     pub(super) path: PathBuf,
+    pub(super) context: Arc<DirContext>,
     pub(super) was_clean: bool,
     pub(super) partitions: BTreeSet<TopicPartition>,
     /// Folders of deleted partitions.
@@ -31,7 +34,7 @@ pub(super) struct LogDir {
 
 impl LogDir {
     /// Lists the folders and looks for the clean-shutdown mark. Changes nothing.
-    pub(super) fn open(path: &Path, lock: FileLock) -> Result<LogDir, ManagerError> {
+    pub(super) fn open(path: &Path, lock: FileLock, context: Arc<DirContext>) -> Result<LogDir, ManagerError> {
         let (mut partitions, mut leftovers) = (BTreeSet::new(), Vec::new());
         for entry in fs::read_dir(path).map_err(io(path))? {
             let name = entry.map_err(io(path))?.file_name();
@@ -43,7 +46,7 @@ impl LogDir {
             }
         }
         let was_clean = path.join(CLEAN_SHUTDOWN_FILE).exists() || partitions.is_empty();
-        Ok(LogDir { path: path.to_owned(), was_clean, partitions, leftovers, _lock: lock })
+        Ok(LogDir { path: path.to_owned(), context, was_clean, partitions, leftovers, _lock: lock })
     }
 
     /// Takes the clean-shutdown mark away: from now on only the next clean stop makes it true.

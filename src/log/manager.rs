@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::checkpoint::{
     self, CheckpointError, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
@@ -14,7 +16,9 @@ use super::checkpoint::{
 use super::error::IoContext;
 use super::log_dir::{self, LogDir};
 use super::names::{FolderState, set_aside_folder_name};
-use super::{LogError, LogReader, LogWriter, OpenOptions};
+use super::open_files::OpenFiles;
+use super::removals::Removals;
+use super::{DirContext, LogError, LogReader, LogWriter, OpenOptions};
 use crate::config::TopicConfig;
 use crate::sys;
 use crate::types::{NodeId, Offset, TopicId, TopicPartition};
@@ -28,7 +32,21 @@ pub struct LogManager {
     dirs: Vec<LogDir>,
     cluster_id: String,
     producer_id_expiration: Duration,
+    /// Told when a dir fails.
+    failures: Arc<Notify>,
+    removals: Arc<Removals>,
     state: Mutex<State>,
+}
+
+/// What opening the log dirs needs to know.
+#[derive(Debug, Clone)]
+pub struct ManagerOptions<'a> {
+    pub node_id: NodeId,
+    /// Of the configuration; `None`: what `meta.properties` says, else a fresh one.
+    pub cluster_id: Option<&'a str>,
+    pub producer_id_expiration: Duration,
+    /// Files of segments open at once.
+    pub open_files_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -71,24 +89,40 @@ pub enum ManagerError {
 impl LogManager {
     /// Locks the directories (making them where missing), reads or writes `meta.properties`, reads the checkpoints, and
     /// takes the clean-shutdown marks away. Blocking.
-    pub fn open(
-        dirs: &[PathBuf],
-        node_id: NodeId,
-        cluster_id: Option<&str>,
-        producer_id_expiration: Duration,
-    ) -> Result<LogManager, ManagerError> {
+    pub fn open(dirs: &[PathBuf], options: &ManagerOptions<'_>) -> Result<LogManager, ManagerError> {
         let locks = dirs.iter().map(|dir| log_dir::lock(dir)).collect::<Result<Vec<_>, _>>()?;
-        let cluster_id = log_dir::settle_identity(dirs, node_id, cluster_id)?;
+        let cluster_id = log_dir::settle_identity(dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
+        let failures = Arc::new(Notify::new());
+        let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
+        let removals = Arc::new(Removals::default());
         let mut opened = Vec::with_capacity(dirs.len());
         let mut state = State::default();
         for (path, lock) in dirs.iter().zip(locks) {
-            opened.push(LogDir::open(path, lock)?);
+            let context = DirContext::new(path, Arc::clone(&failures), Arc::clone(&open_files), Arc::clone(&removals));
+            opened.push(LogDir::open(path, lock, Arc::new(context))?);
             state.find_partitions(&opened)?;
         }
         opened.iter().try_for_each(LogDir::unmark)?;
         log_dir::remove_in_background(opened.iter().flat_map(|dir| dir.leftovers.clone()).collect());
-        Ok(LogManager { dirs: opened, cluster_id, producer_id_expiration, state: Mutex::new(state) })
+        Ok(LogManager {
+            dirs: opened,
+            cluster_id,
+            producer_id_expiration: options.producer_id_expiration,
+            failures,
+            removals,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Told when a log dir fails.
+    pub fn failures(&self) -> &Notify {
+        &self.failures
+    }
+
+    /// Files of segments that wait for their removal.
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     pub fn cluster_id(&self) -> &str {
@@ -128,6 +162,7 @@ impl LogManager {
                 log_start_offset: place.log_start_offset,
                 recovery_point: place.recovery_point,
                 clean: !place.needs_recovery,
+                context: Arc::clone(&dir.context),
             }
         };
         // Not under the lock: recovering one partition does not hold up another.

@@ -7,12 +7,15 @@
 //! `recovery` build them from a folder; `manager` owns the log dirs.
 
 pub mod checkpoint;
+pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
 pub mod manager;
 pub mod names;
+pub mod open_files;
 pub mod producer_snapshot;
 pub mod producer_state;
+pub mod removals;
 
 mod index;
 mod log_dir;
@@ -31,12 +34,14 @@ mod timestamps;
 mod txn_index;
 mod writer;
 
+pub use dir_context::DirContext;
 pub use error::LogError;
 pub use open::open;
 pub use reader::LogReader;
 pub use writer::LogWriter;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::TopicConfig;
@@ -58,6 +63,8 @@ pub struct OpenOptions {
     pub recovery_point: Offset,
     /// The log dir was stopped cleanly: the files are as the last run left them, nothing is scanned.
     pub clean: bool,
+    /// Of the log dir that the folder is in.
+    pub context: Arc<DirContext>,
 }
 
 /// What an append did.

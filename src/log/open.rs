@@ -222,6 +222,7 @@ impl Loading {
         let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
         let shared = Arc::new(Shared {
             dir: self.options.dir.clone(),
+            context: Arc::clone(&self.options.context),
             view: RwLock::new(view),
             epochs: RwLock::new(self.epochs),
             durability: Durability::up_to(recovery_point),

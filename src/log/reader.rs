@@ -46,39 +46,7 @@ impl LogReader {
     /// Batches from the one that contains `offset`, within one segment, cut at a batch's end; `OffsetOutOfRange`
     /// outside `start_offset..=end_offset`. Reads headers and indexes, never records.
     pub fn read(&self, offset: Offset, limit: ReadLimit, with_aborted: bool) -> Result<ReadSlice, LogError> {
-        let view = self.shared.view();
-        if offset < view.start_offset || offset > view.end_offset {
-            return Err(LogError::OffsetOutOfRange { offset, start: view.start_offset, end: view.end_offset });
-        }
-        let upper = limit.upper.min(view.end_offset);
-        if offset >= upper {
-            return Ok(NOTHING);
-        }
-        let Some((index, first)) = view.first_batch(offset)? else { return Ok(NOTHING) };
-        let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
-        let bytes_max = u64::from(limit.bytes_max);
-        let first_fits = first.header.size() as u64 <= bytes_max;
-        if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
-            return Ok(NOTHING);
-        }
-
-        // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
-        let size = view.size_of(index, segment);
-        let segment_end = view.end_of(index);
-        let visible =
-            if upper < segment_end { segment.find(upper, size)?.map_or(size, |batch| batch.position) } else { size };
-        let byte_limit = first.position.saturating_add(bytes_max).max(first.end());
-        let end = if visible <= byte_limit {
-            Cut { position: visible, next_offset: upper.min(segment_end) }
-        } else {
-            segment.cut(&first, byte_limit, visible)?
-        };
-        segment.remember(end);
-        // Not above `bytes_max` or one batch's length: both fit.
-        let length = u32::try_from(end.position - first.position).unwrap_or(u32::MAX);
-        let slice = Some(FileSlice { file: segment.file()?, position: first.position, length });
-        let aborted = if with_aborted { aborted(&view, index, offset, end.next_offset)? } else { Vec::new() };
-        Ok(ReadSlice { slice, aborted })
+        self.shared.on_view(|view| read(view, offset, limit, with_aborted))
     }
 
     /// Everything before it is on stable storage.
@@ -112,6 +80,41 @@ impl LogReader {
         let end = self.end_offset();
         self.shared.epochs.read().end_offset_for(epoch, end)
     }
+}
+
+fn read(view: &View, offset: Offset, limit: ReadLimit, with_aborted: bool) -> Result<ReadSlice, LogError> {
+    if offset < view.start_offset || offset > view.end_offset {
+        return Err(LogError::OffsetOutOfRange { offset, start: view.start_offset, end: view.end_offset });
+    }
+    let upper = limit.upper.min(view.end_offset);
+    if offset >= upper {
+        return Ok(NOTHING);
+    }
+    let Some((index, first)) = view.first_batch(offset)? else { return Ok(NOTHING) };
+    let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
+    let bytes_max = u64::from(limit.bytes_max);
+    let first_fits = first.header.size() as u64 <= bytes_max;
+    if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
+        return Ok(NOTHING);
+    }
+
+    // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
+    let size = view.size_of(index, segment);
+    let segment_end = view.end_of(index);
+    let visible =
+        if upper < segment_end { segment.find(upper, size)?.map_or(size, |batch| batch.position) } else { size };
+    let byte_limit = first.position.saturating_add(bytes_max).max(first.end());
+    let end = if visible <= byte_limit {
+        Cut { position: visible, next_offset: upper.min(segment_end) }
+    } else {
+        segment.cut(&first, byte_limit, visible)?
+    };
+    segment.remember(end);
+    // Not above `bytes_max` or one batch's length: both fit.
+    let length = u32::try_from(end.position - first.position).unwrap_or(u32::MAX);
+    let slice = Some(FileSlice { file: segment.file()?, position: first.position, length });
+    let aborted = if with_aborted { aborted(view, index, offset, end.next_offset)? } else { Vec::new() };
+    Ok(ReadSlice { slice, aborted })
 }
 
 /// Transactions that overlap `from..upper`. A transaction is indexed where its marker lies: from the read's segment on

@@ -42,6 +42,14 @@ pub(super) struct Cut {
 }
 
 #[derive(Debug)]
+enum LogFile {
+    Closed,
+    Open(Arc<File>),
+    /// The segment is out of the log; another one's file may have the name.
+    Gone,
+}
+
+#[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: Offset,
     pub(super) path: PathBuf,
@@ -53,7 +61,7 @@ pub(super) struct Segment {
     size: AtomicU64,
     /// No longer appended to.
     sealed: AtomicBool,
-    file: Mutex<Option<Arc<File>>>,
+    file: Mutex<LogFile>,
     /// Since [`Segment::release_idle_files`] last looked.
     used: AtomicBool,
     /// Held while the indexes are rebuilt, which happens once.
@@ -77,7 +85,7 @@ impl Segment {
             index_interval_bytes,
             size: AtomicU64::new(size),
             sealed: AtomicBool::new(false),
-            file: Mutex::new(None),
+            file: Mutex::new(LogFile::Closed),
             used: AtomicBool::new(false),
             rebuilt: Mutex::new(false),
             read_on: Mutex::new(None),
@@ -92,7 +100,7 @@ impl Segment {
         segment.time_index.replace(Vec::new())?;
         segment.txn_index.remove()?;
         let file = sys::create(&segment.path).at(&segment.path)?;
-        *segment.file.lock() = Some(Arc::new(file));
+        *segment.file.lock() = LogFile::Open(Arc::new(file));
         Ok(segment)
     }
 
@@ -108,22 +116,32 @@ impl Segment {
     pub(super) fn file(&self) -> Result<Arc<File>, LogError> {
         self.used.store(true, Ordering::Relaxed);
         let mut file = self.file.lock();
-        if let Some(file) = file.as_ref() {
-            return Ok(Arc::clone(file));
+        match &*file {
+            LogFile::Open(file) => return Ok(Arc::clone(file)),
+            LogFile::Gone => return Err(LogError::Gone),
+            LogFile::Closed => {}
         }
-        let opened = sys::open(&self.path).at(&self.path)?;
-        Ok(Arc::clone(file.insert(Arc::new(opened))))
+        let opened = Arc::new(sys::open(&self.path).at(&self.path)?);
+        *file = LogFile::Open(Arc::clone(&opened));
+        Ok(opened)
     }
 
     /// Puts another file in the log's place, to see what a failing device does.
     #[cfg(test)]
     pub(super) fn exchange_file(&self, file: Arc<File>) -> Arc<File> {
-        self.file.lock().replace(file).unwrap()
+        match std::mem::replace(&mut *self.file.lock(), LogFile::Open(file)) {
+            LogFile::Open(file) => file,
+            other => panic!("the file is not open: {other:?}"),
+        }
     }
 
     /// Closes the files until they are needed again.
     pub(super) fn release_files(&self) {
-        *self.file.lock() = None;
+        let mut file = self.file.lock();
+        if matches!(*file, LogFile::Open(_)) {
+            *file = LogFile::Closed;
+        }
+        drop(file);
         self.offset_index.release_file();
         self.time_index.release_file();
     }
@@ -133,6 +151,30 @@ impl Segment {
         if !self.used.swap(false, Ordering::Relaxed) {
             self.release_files();
         }
+    }
+
+    /// Takes the segment out of use and its files out of the way, as `.deleted`; gives their new paths. Call with the view
+    /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
+    /// again, and who has a file open reads on undisturbed.
+    pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
+        *self.file.lock() = LogFile::Gone;
+        self.offset_index.retire();
+        self.time_index.retire();
+        self.txn_index.retire();
+        let mut aside = Vec::new();
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
+            let live = FileName::live(self.base_offset, kind);
+            let (from, to) =
+                (self.path.with_file_name(live.to_string()), self.path.with_file_name(live.deleted().to_string()));
+            match sys::rename(&from, &to) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                renamed => {
+                    renamed.at(&from)?;
+                    aside.push(to);
+                }
+            }
+        }
+        Ok(aside)
     }
 
     /// No more appends: from now on the indexes may be rebuilt by whoever finds them wrong.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::DirContext;
 use super::checkpoint::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use super::epoch_cache::EpochCache;
 use super::error::{IoContext, LogError};
@@ -19,6 +20,7 @@ use crate::types::Offset;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
+    pub(super) context: Arc<DirContext>,
     /// Replaced in one short step after an append's bytes are written: a reader never sees half of one.
     pub(super) view: RwLock<View>,
     pub(super) epochs: RwLock<EpochCache>,
@@ -56,6 +58,16 @@ pub(super) struct View {
 impl Shared {
     pub(super) fn view(&self) -> View {
         self.view.read().clone()
+    }
+
+    /// Looks something up in the segments as they are; once more where one of them went meanwhile.
+    pub(super) fn on_view<T>(&self, look: impl Fn(&View) -> Result<T, LogError>) -> Result<T, LogError> {
+        loop {
+            match look(&self.view()) {
+                Err(LogError::Gone) => {}
+                found => return found,
+            }
+        }
     }
 
     pub(super) fn recovery_point(&self) -> Offset {

@@ -15,38 +15,44 @@ use crate::types::{Offset, Timestamp};
 impl LogReader {
     /// The first record whose timestamp is at or after `timestamp` (ListOffsets).
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, LogError> {
-        let view = self.shared.view();
-        let first = view.segments.floor_index(view.start_offset);
-        for (index, segment) in view.segments.iter_from(first).enumerate() {
-            let index = first + index;
-            if largest(&view, index, segment)?.is_none_or(|max| max.timestamp < timestamp) {
-                continue;
-            }
-            let size = view.size_of(index, segment);
-            if let Some(found) = find(segment, timestamp, view.start_offset, size)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+        self.shared.on_view(|view| first_at(view, timestamp))
     }
 
     /// The record with the largest timestamp, the earliest of equals (ListOffsets -3, KIP-734). `None` also where that
     /// record is below the log start.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, LogError> {
-        let view = self.shared.view();
-        let first = view.segments.floor_index(view.start_offset);
-        let mut best: Option<(usize, MaxTimestamp)> = None;
-        for (index, segment) in view.segments.iter_from(first).enumerate() {
-            let index = first + index;
-            let Some(max) = largest(&view, index, segment)? else { continue };
-            if best.is_none_or(|(_, best)| max.timestamp > best.timestamp) {
-                best = Some((index, max));
-            }
-        }
-        let Some((index, max)) = best else { return Ok(None) };
-        let Some(segment) = view.segments.get(index) else { return Ok(None) };
-        find(segment, max.timestamp, view.start_offset, view.size_of(index, segment))
+        self.shared.on_view(largest_of)
     }
+}
+
+fn first_at(view: &View, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, LogError> {
+    let first = view.segments.floor_index(view.start_offset);
+    for (index, segment) in view.segments.iter_from(first).enumerate() {
+        let index = first + index;
+        if largest(view, index, segment)?.is_none_or(|max| max.timestamp < timestamp) {
+            continue;
+        }
+        let size = view.size_of(index, segment);
+        if let Some(found) = find(segment, timestamp, view.start_offset, size)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn largest_of(view: &View) -> Result<Option<TimestampedOffset>, LogError> {
+    let first = view.segments.floor_index(view.start_offset);
+    let mut best: Option<(usize, MaxTimestamp)> = None;
+    for (index, segment) in view.segments.iter_from(first).enumerate() {
+        let index = first + index;
+        let Some(max) = largest(view, index, segment)? else { continue };
+        if best.is_none_or(|(_, best)| max.timestamp > best.timestamp) {
+            best = Some((index, max));
+        }
+    }
+    let Some((index, max)) = best else { return Ok(None) };
+    let Some(segment) = view.segments.get(index) else { return Ok(None) };
+    find(segment, max.timestamp, view.start_offset, view.size_of(index, segment))
 }
 
 /// The largest timestamp of a segment as `view` sees it.

@@ -67,28 +67,42 @@ impl TxnEntry {
 #[derive(Debug)]
 pub(super) struct TxnIndex {
     path: PathBuf,
-    /// It was looked for and not found; spares most reads the look. Held while looking and while making the file: a look
-    /// that ends after the file was made must not say that there is none.
-    missing: Mutex<bool>,
+    /// Held while looking and while making the file: a look that ends after the file was made must not say that there is
+    /// none.
+    presence: Mutex<Presence>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Unknown,
+    /// It was looked for and not found; spares most reads the look.
+    Missing,
+    /// The segment is out of the log; another one's file may have the name.
+    Gone,
 }
 
 impl TxnIndex {
     pub(super) fn new(path: PathBuf) -> TxnIndex {
-        TxnIndex { path, missing: Mutex::new(false) }
+        TxnIndex { path, presence: Mutex::new(Presence::Unknown) }
     }
 
     /// Adds an aborted transaction. An abort is rare: the file is opened for each.
     pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
-        let mut missing = self.missing.lock();
+        let mut presence = self.presence.lock();
         let file = sys::open_or_create(&self.path).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
-        *missing = false;
+        *presence = Presence::Unknown;
         let position = length - length % ENTRY_BYTES as u64;
         sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
     }
 
     pub(super) fn remove(&self) -> Result<(), LogError> {
         sys::remove_file_if_exists(&self.path).at(&self.path)
+    }
+
+    /// The segment leaves the log.
+    pub(super) fn retire(&self) {
+        *self.presence.lock() = Presence::Gone;
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
@@ -122,14 +136,16 @@ impl TxnIndex {
 
     /// The file is opened for each use: only read_committed consumers of aborted transactions need it.
     fn open(&self) -> Result<Option<File>, LogError> {
-        let mut missing = self.missing.lock();
-        if *missing {
-            return Ok(None);
+        let mut presence = self.presence.lock();
+        match *presence {
+            Presence::Missing => return Ok(None),
+            Presence::Gone => return Err(LogError::Gone),
+            Presence::Unknown => {}
         }
         match File::open(&self.path) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                *missing = true;
+                *presence = Presence::Missing;
                 Ok(None)
             }
             Err(error) => Err(error).at(&self.path),

@@ -2,6 +2,7 @@
 //! together under that lock, and no lock is held across an await.
 
 mod registry;
+mod upkeep;
 mod waiters;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::protocol::validate::{self, ProduceRules, Rejected};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 
 pub use registry::{OpenError, Registry};
+pub use upkeep::Upkeep;
 pub use waiters::{FetchWait, Waiters};
 
 /// How far a reader may see.
@@ -45,7 +47,8 @@ pub struct Partition {
     pub id: TopicPartition,
     pub topic_id: TopicId,
     writer: Mutex<LogWriter>,
-    reader: LogReader,
+    /// Another one once the log has moved to another log dir.
+    reader: RwLock<LogReader>,
     config: RwLock<Arc<TopicConfig>>,
     waiters: Waiters,
     deleted: AtomicBool,
@@ -76,7 +79,7 @@ impl Partition {
             id,
             topic_id,
             writer: Mutex::new(writer),
-            reader,
+            reader: RwLock::new(reader),
             config: RwLock::new(Arc::new(config)),
             waiters: Waiters::default(),
             deleted: AtomicBool::new(false),
@@ -140,7 +143,7 @@ impl Partition {
         }
         let offsets = self.offsets();
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
-        let read = self.reader.read(offset, limit, isolation == Isolation::ReadCommitted);
+        let read = self.reader().read(offset, limit, isolation == Isolation::ReadCommitted);
         Ok((offsets, read.map_err(|error| self.failed(&error))?))
     }
 
@@ -166,7 +169,7 @@ impl Partition {
     }
 
     pub fn offsets(&self) -> Offsets {
-        let (log_start, last_stable, log_end) = self.reader.offsets();
+        let (log_start, last_stable, log_end) = self.reader().offsets();
         debug_assert!(log_start <= last_stable && last_stable <= log_end, "{}: offsets out of order", self.id);
         // Without followers everything appended is replicated.
         Offsets { log_start, last_stable, high_watermark: log_end, log_end }
@@ -174,17 +177,17 @@ impl Partition {
 
     /// The first record whose timestamp is at or after `timestamp`.
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        self.reader.offset_for_timestamp(timestamp).map_err(|error| self.failed(&error))
+        self.reader().offset_for_timestamp(timestamp).map_err(|error| self.failed(&error))
     }
 
     /// The record with the largest timestamp.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        self.reader.offset_of_max_timestamp().map_err(|error| self.failed(&error))
+        self.reader().offset_of_max_timestamp().map_err(|error| self.failed(&error))
     }
 
-    /// The reading half of the log, for lookups by epoch.
-    pub fn reader(&self) -> &LogReader {
-        &self.reader
+    /// The reading half of the log.
+    pub fn reader(&self) -> LogReader {
+        self.reader.read().clone()
     }
 
     /// Those who wait for this partition to grow.

@@ -187,13 +187,20 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::config::RawConfig;
+    use crate::log::manager::ManagerOptions;
     use crate::metadata::{Change, LocalStore};
     use crate::protocol::builder::BatchBuilder;
     use crate::types::{NodeId, Timestamp};
 
     fn on(dir: &std::path::Path) -> (Arc<Metadata>, Registry) {
         let metadata = Arc::new(Metadata::load(Box::new(LocalStore::open(&dir.join("store")).unwrap())).unwrap());
-        let manager = LogManager::open(&[dir.join("log")], NodeId(1), None, std::time::Duration::from_secs(1)).unwrap();
+        let options = ManagerOptions {
+            node_id: NodeId(1),
+            cluster_id: None,
+            producer_id_expiration: std::time::Duration::from_secs(1),
+            open_files_max: 1000,
+        };
+        let manager = LogManager::open(&[dir.join("log")], &options).unwrap();
         let broker = RawConfig::default().validate().unwrap().0.broker;
         let registry = Registry::new(manager, metadata.clone(), broker);
         (metadata, registry)

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::BrokerValues;
-use crate::log::OpenOptions;
+use crate::log::{DirContext, OpenOptions};
 use crate::protocol::builder::BatchBuilder;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -18,6 +18,7 @@ fn open(dir: &std::path::Path) -> Partition {
         log_start_offset: Offset::ZERO,
         recovery_point: Offset::ZERO,
         clean: true,
+        context: DirContext::detached(dir),
     })
     .unwrap();
     Partition::new(id, TopicId::ZERO, config, writer, reader)
