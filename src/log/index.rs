@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::Access;
 use super::error::{IoContext, LogError};
 use crate::sys;
 
@@ -64,9 +65,16 @@ impl<E: Entry> IndexFile<E> {
     }
 
     /// Whether there is a file, or at least entries on their way into it.
-    pub(super) fn exists(&self) -> Result<bool, LogError> {
+    pub(super) fn exists(&self, access: Access) -> Result<bool, LogError> {
+        if access == Access::Cached && !self.is_open() {
+            return Err(LogError::Cold);
+        }
         let state = self.state()?;
         Ok(!state.pending.is_empty() || !matches!(state.stored, Stored::Missing))
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.state.read().stored, Stored::Unknown)
     }
 
     pub(super) fn len(&self) -> Result<u64, LogError> {
@@ -86,7 +94,10 @@ impl<E: Entry> IndexFile<E> {
     }
 
     /// The last entry for which `is_at_or_before` holds; it must hold for all entries before one for which it holds.
-    pub(super) fn floor(&self, is_at_or_before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
+    pub(super) fn floor(&self, access: Access, is_at_or_before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
+        if access == Access::Cached && !self.is_open() {
+            return Err(LogError::Cold);
+        }
         let state = self.state()?;
         let count = state.pending.partition_point(&is_at_or_before);
         if let Some(entry) = count.checked_sub(1).and_then(|index| state.pending.get(index)) {
@@ -95,7 +106,7 @@ impl<E: Entry> IndexFile<E> {
         let Stored::Open { file, entries } = state.stored.clone() else { return Ok(None) };
         // Stored entries do not change: no append waits for this search.
         drop(state);
-        floor_in_file(&file, entries, is_at_or_before).at(&self.path)
+        floor_in_file(&file, entries, access, is_at_or_before).at(&self.path)
     }
 
     /// Adds an entry behind all others. Nothing can fail here: room was made before ([`IndexFile::make_room`]).
@@ -211,7 +222,19 @@ impl Stored {
     }
 }
 
-fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+fn floor_in_file<E: Entry>(
+    file: &File,
+    entries: u64,
+    access: Access,
+    holds: impl Fn(&E) -> bool,
+) -> io::Result<Option<E>> {
+    let pread = |bytes: &mut [u8], entry: u64| {
+        let position = entry * E::BYTES as u64;
+        match access {
+            Access::Cached if sys::pread_cached(file, bytes, position)? == bytes.len() => Ok(()),
+            Access::Cached | Access::Blocking => sys::pread_exact(file, bytes, position),
+        }
+    };
     let per_block = (BLOCK_BYTES / E::BYTES) as u64;
     // The floor is below `high`; entry `low - 1` holds.
     let (mut low, mut high) = (0, entries);
@@ -219,7 +242,7 @@ fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool
     let mut bytes = vec![0; E::BYTES];
     while high - low > per_block {
         let middle = low + (high - low) / 2;
-        sys::pread_exact(file, &mut bytes, middle * E::BYTES as u64)?;
+        pread(&mut bytes, middle)?;
         let entry = E::decode(&bytes);
         if holds(&entry) {
             found = Some(entry);
@@ -229,6 +252,6 @@ fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool
         }
     }
     bytes.resize((high - low) as usize * E::BYTES, 0);
-    sys::pread_exact(file, &mut bytes, low * E::BYTES as u64)?;
+    pread(&mut bytes, low)?;
     Ok(bytes.chunks_exact(E::BYTES).map(E::decode).take_while(holds).last().or(found))
 }

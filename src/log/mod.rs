@@ -17,6 +17,7 @@ pub mod producer_snapshot;
 pub mod producer_state;
 pub mod removals;
 
+mod cold;
 mod index;
 mod log_dir;
 mod offset_index;
@@ -83,6 +84,15 @@ pub struct Appended {
 pub struct AbortedTxn {
     pub producer_id: ProducerId,
     pub first_offset: Offset,
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only what is in the page cache is looked at; anything else is [`LogError::Cold`].
+    Cached,
+    /// Off the async workers.
+    Blocking,
 }
 
 /// How far a read may go.

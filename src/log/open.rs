@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
 use super::epoch_cache::EpochCache;
@@ -21,7 +21,7 @@ use super::segments::Segments;
 use super::shared::{Durability, Shared, View};
 use super::tail::Tail;
 use super::writer::{Active, LogWriter, note_producer};
-use super::{LogReader, OpenOptions};
+use super::{Access, LogReader, OpenOptions};
 use crate::sys;
 use crate::types::{Offset, Timestamp};
 
@@ -147,7 +147,7 @@ impl Loading {
         let floor = self.segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
         for segment in self.segments.iter().take(until).skip(floor) {
             let file = segment.file()?;
-            let mut scan = segment.scan_to(&file, from, segment.size())?;
+            let mut scan = segment.scan_to(&file, from, segment.size(), Access::Blocking)?;
             while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), from))? {
                 if batch.header.base_offset >= from && batch.header.has_producer_id() {
                     note_producer(&mut self.producers, &segment.with_marker(&batch)?);
@@ -226,6 +226,7 @@ impl Loading {
             view: RwLock::new(view),
             epochs: RwLock::new(self.epochs),
             durability: Durability::up_to(recovery_point),
+            cold: Mutex::new(None),
         });
         let age = Age::starting(self.now, &self.options.config);
         let writer = LogWriter {

@@ -6,7 +6,7 @@ use super::error::LogError;
 use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::shared::View;
-use super::{LogReader, TimestampedOffset};
+use super::{Access, LogReader, TimestampedOffset};
 use crate::protocol::batch::Batch;
 use crate::protocol::compression::DECOMPRESSED_BYTES_MAX;
 use crate::protocol::records::BatchRecords;
@@ -72,7 +72,7 @@ fn find(
 ) -> Result<Option<TimestampedOffset>, LogError> {
     let floor = segment.time_floor(timestamp, size)?.max(from);
     let file = segment.file()?;
-    let mut scan = segment.scan_to(&file, floor, size)?;
+    let mut scan = segment.scan_to(&file, floor, size, Access::Blocking)?;
     while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), floor))? {
         if batch.header.max_timestamp < timestamp || batch.header.last_offset() < from {
             continue;

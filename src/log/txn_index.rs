@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 
-use super::AbortedTxn;
 use super::error::{IoContext, LogError};
 use super::producer_state::{CompletedTxn, ProducerState};
+use super::{AbortedTxn, Access};
 use crate::protocol::batch::BatchHeader;
 use crate::protocol::records::EndTxnMarker;
 use crate::sys;
@@ -77,6 +77,8 @@ enum Presence {
     Unknown,
     /// It was looked for and not found; spares most reads the look.
     Missing,
+    /// There is a file: what of it is in the page cache may be read anywhere.
+    Present,
     /// The segment is out of the log; another one's file may have the name.
     Gone,
 }
@@ -91,7 +93,7 @@ impl TxnIndex {
         let mut presence = self.presence.lock();
         let file = sys::open_or_create(&self.path).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
-        *presence = Presence::Unknown;
+        *presence = Presence::Present;
         let position = length - length % ENTRY_BYTES as u64;
         sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
     }
@@ -111,12 +113,22 @@ impl TxnIndex {
 
     /// Adds to `found` the transactions that overlap `from..upper`; whether later segments cannot have more
     /// (`TransactionIndex.collectAbortedTxns`).
-    pub(super) fn collect(&self, from: Offset, upper: Offset, found: &mut Vec<AbortedTxn>) -> Result<bool, LogError> {
+    pub(super) fn collect(
+        &self,
+        access: Access,
+        from: Offset,
+        upper: Offset,
+        found: &mut Vec<AbortedTxn>,
+    ) -> Result<bool, LogError> {
+        if access == Access::Cached && *self.presence.lock() == Presence::Unknown {
+            return Err(LogError::Cold);
+        }
         let Some(file) = self.open()? else { return Ok(false) };
         let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES];
         let mut position = 0;
         loop {
-            let read = sys::pread_up_to(&file, &mut block, position).at(&self.path)?;
+            let pread = if access == Access::Cached { sys::pread_cached } else { sys::pread_up_to };
+            let read = pread(&file, &mut block, position).at(&self.path)?;
             let (entries, _) = block.get(..read).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
             for entry in entries {
                 let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
@@ -140,10 +152,13 @@ impl TxnIndex {
         match *presence {
             Presence::Missing => return Ok(None),
             Presence::Gone => return Err(LogError::Gone),
-            Presence::Unknown => {}
+            Presence::Unknown | Presence::Present => {}
         }
         match File::open(&self.path) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => {
+                *presence = Presence::Present;
+                Ok(Some(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *presence = Presence::Missing;
                 Ok(None)
@@ -170,11 +185,11 @@ mod tests {
         for round in 0..500 {
             let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")));
             std::thread::scope(|scope| {
-                scope.spawn(|| index.collect(first_offset, last_offset, &mut Vec::new()).unwrap());
+                scope.spawn(|| index.collect(Access::Blocking, first_offset, last_offset, &mut Vec::new()).unwrap());
                 index.append(entry).unwrap();
             });
             let mut found = Vec::new();
-            index.collect(first_offset, last_offset, &mut found).unwrap();
+            index.collect(Access::Blocking, first_offset, last_offset, &mut found).unwrap();
             assert_eq!(found, [AbortedTxn { producer_id: ProducerId(1), first_offset }]);
         }
     }

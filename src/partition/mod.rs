@@ -32,6 +32,16 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// What a client wants of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Read {
+    pub offset: Offset,
+    pub bytes_max: u32,
+    /// The first batch also where it is larger than `bytes_max` (KIP-74).
+    pub at_least_one_batch: bool,
+    pub isolation: Isolation,
+}
+
 /// The offsets of a partition at one moment: `log_start ≤ last_stable ≤ high_watermark ≤ log_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Offsets {
@@ -129,22 +139,34 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Reads whole batches from `offset` on, as far as `isolation` lets a client see.
-    pub fn read(
+    /// Reads whole batches as far as `isolation` lets a client see. Blocking: waits for the disk where it must.
+    pub fn read(&self, read: Read) -> Result<(Offsets, ReadSlice), ErrorCode> {
+        let (offsets, found) = self.read_by(read, LogReader::read)?;
+        Ok((offsets, found.map_err(|error| self.failed(&error))?))
+    }
+
+    /// As [`Partition::read`], on an async worker; `None` where the disk would have to be waited for.
+    pub fn read_cached(&self, read: Read) -> Result<Option<(Offsets, ReadSlice)>, ErrorCode> {
+        let (offsets, found) = self.read_by(read, LogReader::read_cached)?;
+        match found {
+            Err(LogError::Cold) => Ok(None),
+            found => Ok(Some((offsets, found.map_err(|error| self.failed(&error))?))),
+        }
+    }
+
+    fn read_by(
         &self,
-        offset: Offset,
-        bytes_max: u32,
-        at_least_one_batch: bool,
-        isolation: Isolation,
-    ) -> Result<(Offsets, ReadSlice), ErrorCode> {
+        read: Read,
+        by: impl Fn(&LogReader, Offset, ReadLimit, bool) -> Result<ReadSlice, LogError>,
+    ) -> Result<(Offsets, Result<ReadSlice, LogError>), ErrorCode> {
+        let Read { offset, bytes_max, at_least_one_batch, isolation } = read;
         // SeqCst, with `retire` and the waiters: a fetch that registers while the topic is deleted sees the mark or is woken.
         if self.deleted.load(Ordering::SeqCst) {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
         let offsets = self.offsets();
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
-        let read = self.reader().read(offset, limit, isolation == Isolation::ReadCommitted);
-        Ok((offsets, read.map_err(|error| self.failed(&error))?))
+        Ok((offsets, by(&self.reader(), offset, limit, isolation == Isolation::ReadCommitted)))
     }
 
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait

@@ -38,7 +38,12 @@ fn a_request_that_meets_a_deletion_is_told_of_it() {
     std::fs::remove_dir_all(root.path().join("topic-0")).unwrap();
     assert_eq!(partition.offset_for_timestamp(NOW), Err(ErrorCode::UnknownTopicOrPartition));
     assert_eq!(append(&partition), Err(ErrorCode::UnknownTopicOrPartition));
-    let read = partition.read(Offset(0), 100, true, Isolation::ReadUncommitted);
+    let read = partition.read(Read {
+        offset: Offset(0),
+        bytes_max: 100,
+        at_least_one_batch: true,
+        isolation: Isolation::ReadUncommitted,
+    });
     assert_eq!(read.unwrap_err(), ErrorCode::UnknownTopicOrPartition);
     assert!(!root.path().join("topic-0").exists());
 }

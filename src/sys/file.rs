@@ -1,12 +1,15 @@
 //! Positioned file I/O.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::Advice;
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// A run of bytes in a file, shared with whoever else reads it: what a fetch sends without copying.
 #[derive(Clone, Debug)]
@@ -35,6 +38,39 @@ pub fn pread_up_to(file: &File, buf: &mut [u8], position: u64) -> io::Result<usi
         }
     }
     Ok(filled)
+}
+
+/// As [`pread_up_to`], of what is in the page cache: `WouldBlock` where the disk would have to be waited for, or where the
+/// file system does not tell.
+pub fn pread_cached(file: &File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let at = position + filled as u64;
+        match rustix::io::preadv2(file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(filled)
+}
+
+/// Has the kernel read a range ahead of its use.
+pub fn read_ahead(file: &File, position: u64, length: u64) -> io::Result<()> {
+    advise(file, position, length, Advice::WillNeed)
+}
+
+/// Takes what is not dirty of a range out of the page cache.
+pub fn drop_cached(file: &File, position: u64, length: u64) -> io::Result<()> {
+    advise(file, position, length, Advice::DontNeed)
+}
+
+fn advise(file: &File, position: u64, length: u64, advice: Advice) -> io::Result<()> {
+    // To the kernel a length of zero is all of the rest.
+    let Some(length) = NonZeroU64::new(length) else { return Ok(()) };
+    Ok(rustix::fs::fadvise(file, position, Some(length), advice)?)
 }
 
 /// Writes all of `buf` at `position`.

@@ -1,6 +1,7 @@
 //! Logs with segments of a few batches and an index entry every other batch, so that every boundary is met.
 
 mod aborted;
+mod cold;
 mod concurrency;
 mod indexes;
 mod producers;
