@@ -22,9 +22,14 @@ from report import Report, note
 from suites import TESTS, Suite, discover, run
 
 DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
-          "sendfile": {False: ["--mib", "64"], True: ["--mib", "1024"]}}
+          "sendfile": {False: ["--mib", "64"], True: ["--mib", "1024"]},
+          "churn": {False: ["--rounds", "5"], True: ["--rounds", "50"]},
+          "diskfull": {False: ["--rounds", "2"], True: ["--rounds", "10"]},
+          "ioerror": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
+          "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
+          "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]}}
 DRILL_SILENCE_S = 900
-DRILL_SUITE = Suite("python-confluent")  # both drills use its client
+DRILL_SUITE = Suite("python-confluent")  # all drills use its client
 
 
 class Running:
