@@ -100,7 +100,7 @@ impl DumpLog {
                 Some(Content::Offsets) => small_files::offsets(path, out)?,
                 Some(Content::PartitionMetadata) => small_files::partition_metadata(path, out)?,
                 Some(Content::MetaProperties) => small_files::meta_properties(path, out)?,
-                None => out.damage(&Finding::damage(path, "its name does not say what it holds", ""))?,
+                None => out.damage(&damage(path, "its name does not say what it holds"))?,
             }
         }
         Ok(())
@@ -115,17 +115,24 @@ impl DumpLog {
     }
 }
 
+/// What a start makes of it is for `verify` to say.
+fn damage(path: &Path, what: impl ToString) -> Finding {
+    Finding::damage(path, what, "")
+}
+
 /// Where lines go, and in which form.
 struct Output<W> {
     writer: W,
     json: bool,
     file: String,
     damaged: bool,
+    /// Where damage goes that has no place among the lines.
+    tell: fn(&str),
 }
 
 impl<W: Write> Output<W> {
     fn new(writer: W, json: bool) -> Output<W> {
-        Output { writer, json, file: String::new(), damaged: false }
+        Output { writer, json, file: String::new(), damaged: false, tell: super::tell }
     }
 
     fn begin(&mut self, path: &Path) -> io::Result<()> {
@@ -157,7 +164,7 @@ impl<W: Write> Output<W> {
         }
         // In the order in which it was found, where both go to a terminal.
         self.writer.flush()?;
-        eprintln!("ottla: damaged: {finding}");
+        (self.tell)(&format!("ottla: damaged: {finding}\n"));
         Ok(())
     }
 

@@ -6,7 +6,7 @@ mod value;
 mod verify;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -94,6 +94,11 @@ impl Failure {
             Failure::Start(_) | Failure::Output(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// Writes to stderr what is not worth failing for.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// The command of the process's arguments. Prints and exits where that is the answer: `--help`, `--version`, an error.

@@ -3,9 +3,6 @@
 
 mod progress;
 
-#[cfg(test)]
-mod tests;
-
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +17,9 @@ use progress::Progress;
 
 const METADATA_FOLDER: &str = "__metadata";
 const METADATA_OUTCOME: &str = "stops the start; if it is moved away, topics come back from their folders";
+
+const LIVE: &str =
+    ": its files move while they are read, and what looks like damage at the end of a log may be an append under way";
 
 const HELP: &str = "\
 Every batch is read (length, magic, CRC, offsets), its records decoded and counted, the
@@ -67,10 +67,7 @@ impl Verify {
     fn verify(&self, reporter: &mut Reporter<impl Write>) -> io::Result<u64> {
         for dir in &self.dirs {
             if let Some(pid) = inspect::lock_holder(dir) {
-                eprintln!(
-                    "ottla: warning: {}: in use by process {pid}: files move while they are read, and what looks like damage at the end of a log may be an append under way",
-                    dir.display()
-                );
+                super::tell(&format!("ottla: warning: {}: in use by process {pid}{LIVE}\n", dir.display()));
             }
         }
         // What cannot be listed is told where it is read.
@@ -121,7 +118,7 @@ struct Reporter<W> {
 impl<W: Write> Reporter<W> {
     fn line(&mut self, line: String) {
         if let Some(clear) = self.progress.clear() {
-            eprint!("{clear}");
+            super::tell(clear);
         }
         if self.failed.is_none() {
             self.failed = writeln!(self.out, "{line}").err();
@@ -169,7 +166,7 @@ impl<W: Write> Watch for Reporter<W> {
 
     fn progressed(&mut self, bytes: u64, files: u64) {
         if let Some(text) = self.progress.add(bytes, files, Instant::now()) {
-            eprint!("{text}");
+            super::tell(&text);
         }
     }
 }

@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::{DumpLog, Output, Records, group_records};
+use super::{DumpLog, Output, Records, damage, group_records};
 use crate::cli::value::{Fields, Value};
-use crate::log::inspect::{BatchFile, Content, Finding, Located, Walked, kraft_snapshot_id};
+use crate::log::inspect::{BatchFile, Content, Located, Walked, kraft_snapshot_id};
 use crate::log::names::{CONSUMER_OFFSETS_TOPIC, FolderName};
 use crate::protocol::batch::{Batch, BatchHeader, TimestampType};
 use crate::protocol::compression::{Codec, DECOMPRESSED_BYTES_MAX};
@@ -30,7 +30,7 @@ impl DumpLog {
         };
         let log = match BatchFile::open(path) {
             Ok(log) => log,
-            Err(error) => return out.damage(&Finding::damage(path, error, "")),
+            Err(error) => return out.damage(&damage(path, error)),
         };
         self.dump_all(path, &log, expected, out)
     }
@@ -49,23 +49,23 @@ impl DumpLog {
                 Ok(walked) => walked,
                 Err(error) => {
                     let position = batches.next_position();
-                    out.damage(&Finding::damage(path, error, "").at(position).offset(expected))?;
+                    out.damage(&damage(path, error).at(position).offset(expected))?;
                     return out.unread(path, log.size() - position);
                 }
             };
             out.line("batch", batch_fields(&batch, crc.is_ok()))?;
-            let damage = |what: String| Finding::damage(path, what, "").at(batch.position).offset(expected);
+            let damaged = |what: String| damage(path, what).at(batch.position).offset(expected);
             let is_valid = crc.is_ok();
             if let Err(error) = crc {
-                out.damage(&damage(error.to_string()))?;
+                out.damage(&damaged(error.to_string()))?;
             } else if batch.header.base_offset < expected {
                 let found = batch.header.base_offset;
-                out.damage(&damage(format!("offsets from {found} on where {expected} or more must follow")))?;
+                out.damage(&damaged(format!("offsets from {found} on where {expected} or more must follow")))?;
             }
             if self.records() != Records::None
                 && let Some(what) = self.dump_records(log, &batch, is_group_topic, out)?
             {
-                out.damage(&damage(what))?;
+                out.damage(&damaged(what))?;
             }
             if is_valid {
                 expected = expected.max(batch.header.next_offset());

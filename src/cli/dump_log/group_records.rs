@@ -131,3 +131,46 @@ fn topic_partitions(topics: Vec<TopicPartitions>) -> Value {
     let fields = |it: TopicPartitions| vec![("topic", it.topic.into()), ("partitions", Value::from(it.partitions))];
     topics.into_iter().map(fields).collect::<Vec<Fields>>().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::value::Text;
+
+    const KEY: &[u8] = b"\0\x01\0\x01g\0\x01t\0\0\0\x03";
+
+    fn text(key: &[u8], value: Option<&[u8]>) -> (String, String) {
+        let (key, payload) = decode(key, value).unwrap();
+        (Text(&key).to_string(), Text(&payload).to_string())
+    }
+
+    #[test]
+    fn an_offset_that_expires_has_the_fields_of_its_version() {
+        let value =
+            [&[0, 1][..], &5_i64.to_be_bytes(), b"\0\x01m", &6_i64.to_be_bytes(), &7_i64.to_be_bytes()].concat();
+        let key = r#"{"type":"1","data":{"group":"g","topic":"t","partition":3}}"#;
+        let payload = r#"{"version":"1","data":{"offset":5,"metadata":"m","commitTimestamp":6,"expireTimestamp":7}}"#;
+        assert_eq!(text(KEY, Some(&value)), (key.to_owned(), payload.to_owned()));
+        assert_eq!(text(KEY, None).1, "<DELETE>");
+    }
+
+    #[test]
+    fn what_the_coordinator_does_not_read_keeps_its_bytes() {
+        let expected = (r#"{"type":"9","data":"/w=="}"#.to_owned(), r#"{"version":"4","data":"AQI="}"#.to_owned());
+        assert_eq!(text(&[0, 9, 0xff], Some(&[0, 4, 1, 2])), expected);
+    }
+
+    #[test]
+    fn metadata_of_members_that_are_no_consumers_is_bytes() {
+        let member = b"\0\x01m\0\x01c\0\x01h\0\0\0\x09\0\0\0\x02\0\0\0\0\0\0";
+        let value = [&[0, 0][..], b"\0\x01p\0\0\0\x01\xff\xff\xff\xff\0\0\0\x01", member].concat();
+        let payload = r#"{"version":"0","data":{"protocolType":"p","generation":1,"protocol":null,"leader":null,"members":[{"memberId":"m","clientId":"c","clientHost":"h","sessionTimeout":9,"subscription":"AAA=","assignment":""}]}}"#;
+        assert_eq!(text(b"\0\x02\0\x01g", Some(&value)).1, payload);
+    }
+
+    #[test]
+    fn a_record_that_ends_early_is_an_error() {
+        assert!(decode(&KEY[..5], None).is_err());
+        assert!(decode(KEY, Some(&[0, 4, 1])).is_err());
+    }
+}

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{DumpLog, Output};
+use super::{DumpLog, Output, damage};
 use crate::cli::value::{Fields, Value};
 use crate::log::checkpoint::{self, CheckpointError};
 use crate::log::inspect::{
-    BatchFile, Disagreement, Entries, EntryError, Finding, OffsetEntry, TimeEntry, TxnEntry, check_offset_index,
+    BatchFile, Disagreement, Entries, EntryError, OffsetEntry, TimeEntry, TxnEntry, check_offset_index,
     check_time_index, offset_entries, problem, time_entries, txn_entries,
 };
 use crate::log::names::{FileKind, FileName};
@@ -52,10 +52,8 @@ impl DumpLog {
         let Ok(log) = BatchFile::open(&log_of(path, base)) else { return Ok(()) };
         match check(path, base, &log) {
             Ok(None) => Ok(()),
-            Ok(Some(found)) => {
-                out.damage(&Finding::damage(path, format!("disagrees with the log: {found}"), "").at(found.position))
-            }
-            Err(error) => out.damage(&Finding::damage(path, error, "")),
+            Ok(Some(found)) => out.damage(&damage(path, format!("disagrees with the log: {found}")).at(found.position)),
+            Err(error) => out.damage(&damage(path, error)),
         }
     }
 }
@@ -83,7 +81,7 @@ fn dump_entries<E>(
 ) -> io::Result<()> {
     let mut entries = match entries {
         Ok(entries) => entries,
-        Err(error) => return out.damage(&Finding::damage(path, error, "")),
+        Err(error) => return out.damage(&damage(path, error)),
     };
     while let Some(entry) = entries.next() {
         match entry {
@@ -91,7 +89,7 @@ fn dump_entries<E>(
             Err(error) => {
                 let position = entries.next_position();
                 let left = path.metadata().map_or(0, |metadata| metadata.len().saturating_sub(position));
-                out.damage(&Finding::damage(path, error, "").at(position))?;
+                out.damage(&damage(path, error).at(position))?;
                 return out.unread(path, left);
             }
         }
@@ -104,7 +102,7 @@ pub(super) fn producer_snapshot(path: &Path, out: &mut Output<impl Write>) -> io
         Ok(entries) => entries.iter().try_for_each(|(id, entry)| out.line("producer", producer_fields(*id, entry))),
         Err(SnapshotError::File(error)) => unreadable(path, error, out),
         Err(error) => {
-            out.damage(&Finding::damage(path, error, ""))?;
+            out.damage(&damage(path, error))?;
             out.unread(path, path.metadata().map_or(0, |metadata| metadata.len()))
         }
     }
@@ -182,7 +180,7 @@ fn existing(path: &Path) -> Result<(), CheckpointError> {
 
 fn unreadable(path: &Path, error: CheckpointError, out: &mut Output<impl Write>) -> io::Result<()> {
     let left = matches!(error, CheckpointError::Malformed { .. }).then(|| path.metadata().ok()).flatten();
-    out.damage(&Finding::damage(path, problem(error), ""))?;
+    out.damage(&damage(path, problem(error)))?;
     left.map_or(Ok(()), |metadata| out.unread(path, metadata.len()))
 }
 

@@ -62,9 +62,10 @@ pub fn lock_holder(dir: &Path) -> Option<u32> {
 /// Reads everything in a log dir and tells `watch` what is wrong. An error: the dir itself cannot be listed.
 pub fn verify_log_dir(dir: &Path, watch: &mut dyn Watch) -> io::Result<Counts> {
     let mut report = Report { counts: Counts { dirs: 1, ..Counts::default() }, watch };
+    let names = names(dir)?;
     verify_identity(&dir.join(META_PROPERTIES), &mut report);
     let mut checkpoints = read_checkpoints(dir, &mut report);
-    for name in names(dir)? {
+    for name in names {
         let path = dir.join(&name);
         let name = name.to_string_lossy();
         if !path.is_dir() {

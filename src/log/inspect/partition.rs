@@ -46,9 +46,8 @@ pub(super) fn verify_partition(folder: &Path, checkpointed: Checkpointed, report
     }
     verify_epochs(&folder.join(LEADER_EPOCH_CHECKPOINT), end, report);
     verify_metadata(&folder.join(PARTITION_METADATA), report);
-    // An empty log has no end of its own: it goes on at its log start.
-    if let Some(end) = end.filter(|_| !bases.is_empty()) {
-        verify_checkpointed(folder, checkpointed, end, report);
+    if let Some(end) = end {
+        verify_checkpointed(folder, checkpointed, bases.first().copied(), end, report);
     }
     Ok(())
 }
@@ -147,10 +146,10 @@ fn verify_epochs(path: &Path, end: Option<Offset>, report: &mut Report<'_>) {
         Ok(epochs) => epochs,
         Err(error) => return report.found(Finding::damage(path, problem(error), EPOCHS_FROM_LOG)),
     };
-    let rises = |pair: &[EpochEntry]| {
-        matches!(pair, [a, b] if a.epoch < b.epoch && a.start_offset < b.start_offset) || pair.len() < 2
+    let rises = |(before, after): &(&EpochEntry, &EpochEntry)| {
+        before.epoch < after.epoch && before.start_offset < after.start_offset
     };
-    if let Some([before, after]) = epochs.windows(2).find(|pair| !rises(pair)) {
+    if let Some((before, after)) = epochs.iter().zip(epochs.iter().skip(1)).find(|pair| !rises(pair)) {
         let text = |entry: &EpochEntry| format!("epoch {} from offset {}", entry.epoch.0, entry.start_offset);
         let what = format!("{} after {}: entries must rise", text(after), text(before));
         report.found(Finding::damage(path, what, "entries that contradict later ones are dropped"));
@@ -170,22 +169,35 @@ fn verify_metadata(path: &Path, report: &mut Report<'_>) {
     }
 }
 
-/// A log start behind the end is no damage to us, but it is none that a stop leaves.
-fn verify_checkpointed(folder: &Path, checkpointed: Checkpointed, end: Offset, report: &mut Report<'_>) {
+/// `end`: of a log without segments ZERO.
+fn verify_checkpointed(
+    folder: &Path,
+    checkpointed: Checkpointed,
+    first_base: Option<Offset>,
+    end: Offset,
+    report: &mut Report<'_>,
+) {
     let Checkpointed { recovery_point, log_start, high_watermark, cleaned } = checkpointed;
-    let goes_on = "the log goes on at its log start; the records below it are deleted";
-    let lost = "the partition does not open: what was flushed is missing";
-    // `Loading::check_recovery_point`: not missing where the log start has passed it.
-    let flushed = recovery_point.filter(|point| *point > end.max(log_start.unwrap_or(end)));
-    for (name, offset, outcome) in [
-        ("recovery point", flushed, lost),
-        ("log start offset", log_start, goes_on),
-        ("high watermark", high_watermark, "not read by a start"),
-        ("cleaner's offset", cleaned, "cleaning starts again from the front"),
+    let lost = match first_base {
+        Some(_) => "the partition does not open: what was flushed is missing",
+        None => "the partition opens as an empty one",
+    };
+    let starts_later = "the log goes on there, and the records that it has count as deleted";
+    // `Loading::check_recovery_point`: nothing is missing where the log start has passed it.
+    let passed = end.max(log_start.unwrap_or(end));
+    for (name, offset, limit, outcome) in [
+        ("log start offset", log_start.filter(|_| first_base.is_some()), end, starts_later),
+        ("recovery point", recovery_point, passed, lost),
+        ("high watermark", high_watermark, passed, "not read by a start"),
+        ("cleaner's offset", cleaned, passed, "cleaning starts again from the front"),
     ] {
-        if let Some(offset) = offset.filter(|offset| *offset > end) {
+        if let Some(offset) = offset.filter(|offset| *offset > limit) {
             let what = format!("its {name} is {offset}, where the log ends at {end}");
             report.found(Finding::damage(folder, what, outcome).offset(end));
         }
+    }
+    if let Some((start, base)) = log_start.zip(first_base).filter(|(start, base)| start < base) {
+        let what = format!("its log start offset is {start}, where the first segment starts at {base}");
+        report.found(Finding::note(folder, what, "the log starts at its first segment").offset(base));
     }
 }

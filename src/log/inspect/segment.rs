@@ -23,8 +23,7 @@ use crate::types::Offset;
 const TORN: &str = "a torn tail: cut off at the next start after an unclean stop";
 const REFUSED: &str = "after an unclean stop the partition does not open: it is no torn tail";
 const BELOW_RECOVERY: &str = "no start looks at it: it lies before the segment of the recovery point; readers meet it";
-const UNREADABLE_RECORDS: &str =
-    "served as it is: the batch is as its producer sent it, or was compressed again wrongly";
+const UNREADABLE_RECORDS: &str = "served as it is: its CRC holds, so this is how it was written";
 const INDEX_REBUILT: &str = "rebuilt from the log when it is used";
 const TXN_INDEX_KEPT: &str =
     "read_committed consumers are answered by it; only recovery after an unclean stop writes it anew";
