@@ -81,10 +81,15 @@ fn position_and_offset_of_damage_are_named() {
 
 #[test]
 fn what_is_not_damage_is_noted() {
-    let cases: [(&str, fn(&Data), &str); 13] = [
-        (&format!("{FIRST}.index").leak()[..], |data| fs::remove_file(file(data, FIRST, ".index")).unwrap(), "missing"),
+    type Note = (&'static str, fn(&Data), &'static str);
+    let cases: [Note; 13] = [
         (
-            &format!("{FIRST}.timeindex").leak()[..],
+            "orders-0/00000000000000000000.index",
+            |data| fs::remove_file(file(data, FIRST, ".index")).unwrap(),
+            "missing",
+        ),
+        (
+            "orders-0/00000000000000000000.timeindex",
             |data| fs::remove_file(file(data, FIRST, ".timeindex")).unwrap(),
             "missing",
         ),
