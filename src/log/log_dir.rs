@@ -13,8 +13,8 @@ use super::names::{FolderName, FolderState};
 use crate::sys::{self, FileLock};
 use crate::types::{DirectoryId, NodeId, TopicId, TopicPartition};
 
-const LOCK_FILE: &str = ".lock";
-const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+pub(super) const LOCK_FILE: &str = ".lock";
+pub(super) const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
 /// Kafka's form of the mark (`CleanShutdownFileHandler`); there is no broker epoch to tell.
 const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
 /// A process id has fewer digits.

@@ -24,7 +24,7 @@ use crate::sys;
 use crate::types::{NodeId, Offset, TopicId, TopicPartition};
 
 /// Kafka's own log of cluster metadata: not a partition of ours.
-const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
+pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The log directories of this broker, locked against any other process.
 #[derive(Debug)]

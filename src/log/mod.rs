@@ -4,12 +4,13 @@
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
 //! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps`; `open` and
-//! `recovery` build them from a folder; `manager` owns the log dirs.
+//! `recovery` build them from a folder; `manager` owns the log dirs. `inspect` reads files without a broker.
 
 pub mod checkpoint;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
+pub mod inspect;
 pub mod manager;
 pub mod names;
 pub mod open_files;

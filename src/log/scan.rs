@@ -15,22 +15,24 @@ pub(super) const RECOVERY_WINDOW: usize = 256 * 1024;
 
 /// A batch in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Located {
-    pub(super) header: BatchHeader,
-    pub(super) position: u64,
+pub struct Located {
+    pub header: BatchHeader,
+    pub position: u64,
 }
 
 impl Located {
     /// The position after the batch.
-    pub(super) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.position + self.header.size() as u64
     }
 }
 
 /// Why a walk cannot go on.
-#[derive(Debug)]
-pub(super) enum ScanError {
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    #[error(transparent)]
     Io(io::Error),
+    #[error(transparent)]
     Damaged(Damage),
 }
 

@@ -17,17 +17,17 @@ use crate::protocol::records::EndTxnMarker;
 use crate::sys;
 use crate::types::{Offset, ProducerId};
 
-const ENTRY_BYTES: usize = 34;
+pub(super) const ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
 /// Entries read at once.
 const BLOCK_ENTRIES: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TxnEntry {
-    pub(super) producer_id: ProducerId,
-    pub(super) first_offset: Offset,
-    pub(super) last_offset: Offset,
-    pub(super) last_stable_offset: Offset,
+pub struct TxnEntry {
+    pub producer_id: ProducerId,
+    pub first_offset: Offset,
+    pub last_offset: Offset,
+    pub last_stable_offset: Offset,
 }
 
 impl TxnEntry {
@@ -42,7 +42,7 @@ impl TxnEntry {
         Some(TxnEntry { producer_id, first_offset, last_offset, last_stable_offset })
     }
 
-    fn decode(mut bytes: &[u8]) -> Option<TxnEntry> {
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<TxnEntry> {
         let version = bytes.try_get_i16().ok()?;
         let entry = TxnEntry {
             producer_id: ProducerId(bytes.try_get_i64().ok()?),

@@ -272,7 +272,11 @@ impl EndTxnMarker {
     /// The marker in a control batch; `None` where it holds another control record, or none (the cleaner emptied it).
     pub fn of(batch: &Batch, limit_bytes: usize) -> Option<EndTxnMarker> {
         let records = BatchRecords::open(batch, limit_bytes).ok()?;
-        let record = records.iter().next()?.ok()?;
+        EndTxnMarker::of_record(&records.iter().next()?.ok()?)
+    }
+
+    /// As [`EndTxnMarker::of`], of a control batch's record.
+    pub fn of_record(record: &RecordView<'_>) -> Option<EndTxnMarker> {
         let committed = match ControlType::parse(record.key?)? {
             ControlType::Commit => true,
             ControlType::Abort => false,

@@ -134,3 +134,35 @@ pub fn try_lock_exclusive(file: File) -> io::Result<Option<FileLock>> {
         Err((_, error)) => Err(error.into()),
     }
 }
+
+/// The process that holds a lock on the file at `path`, read off `/proc/locks`: no lock is tried, so that nobody who
+/// wants it finds it taken. Sees `flock` (ours) and `fcntl` locks (a JVM's).
+pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path)?;
+    let device = format!("{:02x}:{:02x}", nix::sys::stat::major(metadata.dev()), nix::sys::stat::minor(metadata.dev()));
+    let file = format!("{device}:{}", metadata.ino());
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 fe:00:10010676 0 EOF`; one that waits has an arrow after the number.
+    let holder = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, kind, _, _, pid, locked, ..] = fields.as_slice() else { return None };
+        (*kind != "->" && *locked == file).then(|| pid.parse().ok()).flatten()
+    };
+    Ok(locks.lines().find_map(holder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_seen_without_taking_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(lock_holder(file.path()).unwrap(), None);
+        let lock = try_lock_exclusive(file.reopen().unwrap()).unwrap().unwrap();
+        assert_eq!(lock_holder(file.path()).unwrap(), Some(std::process::id()));
+        drop(lock);
+        assert_eq!(lock_holder(file.path()).unwrap(), None);
+    }
+}

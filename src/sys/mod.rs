@@ -6,7 +6,7 @@ mod process;
 mod socket;
 
 pub use file::{
-    FileLock, FileSlice, drop_cached, fdatasync, fsync, pread_cached, pread_exact, pread_up_to, pwrite_all,
+    FileLock, FileSlice, drop_cached, fdatasync, fsync, lock_holder, pread_cached, pread_exact, pread_up_to, pwrite_all,
     pwritev_all, read_ahead, set_len, sync_if_exists, try_lock_exclusive,
 };
 pub use names::{

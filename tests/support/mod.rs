@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod batch;
+pub mod data_dir;
 pub mod requests;
 pub mod topics;
 
