@@ -5,8 +5,8 @@ use kafka_protocol::messages::ApiKey;
 
 use super::dispatch::{Call, Rejected, Reply};
 use super::{
-    Context, cluster, configs, delete_records, fetch, find_coordinator, group_admin, group_offsets, groups, list_offsets, metadata,
-    produce, producer_ids, topics, versions,
+    Context, cluster, configs, delete_records, fetch, find_coordinator, group_admin, group_offsets, groups,
+    list_offsets, metadata, produce, producer_ids, topics, versions,
 };
 
 /// One row of the table.

@@ -1,5 +1,5 @@
-//! Every broker key that Kafka 4.3.1 answers to DescribeConfigs, by name, and
-//! `cluster.id` and `log.max.open.files`, which are ours, and `log.initial.task.delay.ms`, which Kafka has but keeps to itself.
+//! Every broker key that Kafka 4.3.1 answers to DescribeConfigs, by name; `cluster.id` and `log.max.open.files`, which are
+//! ours; and `log.initial.task.delay.ms`, which Kafka has but does not list.
 //!
 //! `fixed` is read-only and `dynamic` alterable in Kafka; `acts` marks the keys that this broker goes by. The ranges of
 //! those, and of the keys that topics inherit from, are the ones of Kafka's `ConfigDef`s (`LogConfig.SERVER_CONFIG_DEF`,

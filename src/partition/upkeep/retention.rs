@@ -14,20 +14,19 @@ pub(super) async fn run(partitions: Arc<Registry>, delay: Duration, interval: Du
 /// One partition after the other. First all log starts move, so that one write makes those of a log dir durable.
 pub(super) fn round(partitions: &Registry, now: Timestamp) {
     let ids = partitions.manager().found().into_keys();
-    let expired = |partition: Arc<Partition>| Some((start_of(&partition, partition.expire(now))?, partition));
-    let expired: Vec<_> = ids.filter_map(|id| partitions.if_due(&id, now)).filter_map(expired).collect();
+    let expire = |partition: Arc<Partition>| {
+        let start = partition.expire(now).unwrap_or_else(|error| {
+            report(&partition, &error);
+            None
+        });
+        start.map(|start| (start, partition))
+    };
+    let expired: Vec<_> = ids.filter_map(|id| partitions.if_due(&id, now)).filter_map(expire).collect();
     for (start, partition) in expired {
         if let Err(error) = remove(partitions, &partition, start) {
             report(&partition, &error);
         }
     }
-}
-
-fn start_of(partition: &Partition, expired: Result<Option<Offset>, LogError>) -> Option<Offset> {
-    expired.unwrap_or_else(|error| {
-        report(partition, &error);
-        None
-    })
 }
 
 fn remove(partitions: &Registry, partition: &Partition, start: Offset) -> Result<(), LogError> {
@@ -37,10 +36,8 @@ fn remove(partitions: &Registry, partition: &Partition, start: Offset) -> Result
 
 fn report(partition: &Partition, error: &LogError) {
     match error {
-        // It needs no retention any more.
-        LogError::Retired | LogError::Closed => {}
-        // Said when it failed.
-        LogError::DirFailed { .. } => {}
+        // It needs no retention any more, or this was said when the dir failed.
+        LogError::Retired | LogError::Closed | LogError::DirFailed { .. } => {}
         error => tracing::error!(partition = %partition.id, %error, "retention: what has expired stays"),
     }
 }
