@@ -1,5 +1,5 @@
-//! Every broker key that Kafka 4.3.1 answers to DescribeConfigs, by name, and
-//! `cluster.id` and `log.max.open.files`, which are ours.
+//! Every broker key that Kafka 4.3.1 answers to DescribeConfigs, by name; `cluster.id` and `log.max.open.files`, which are
+//! ours; and `log.initial.task.delay.ms`, which Kafka has but does not list.
 //!
 //! `fixed` is read-only and `dynamic` alterable in Kafka; `acts` marks the keys that this broker goes by. The ranges of
 //! those, and of the keys that topics inherit from, are the ones of Kafka's `ConfigDef`s (`LogConfig.SERVER_CONFIG_DEF`,
@@ -148,6 +148,7 @@ pub(super) static BROKER_KEYS: &[Key] = &[
     fixed("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000")).valid(AtLeast(0)).acts(),
     dynamic("log.index.interval.bytes", Int, Some("4096")).valid(AtLeast(0)).acts(),
     dynamic("log.index.size.max.bytes", Int, Some("10485760")).valid(AtLeast(4)).acts(),
+    fixed("log.initial.task.delay.ms", Long, Some("30000")).valid(AtLeast(0)).acts(),
     dynamic("log.local.retention.bytes", Long, Some("-2")).valid(AtLeast(-2)),
     dynamic("log.local.retention.ms", Long, Some("-2")).valid(AtLeast(-2)),
     fixed("log.max.open.files", Int, None).valid(AtLeast(64)).acts(),

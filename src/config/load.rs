@@ -216,6 +216,8 @@ fn topics(values: &BrokerValues) -> Result<Topics, InvalidConfig> {
 fn logs(values: &BrokerValues) -> Result<Logs, InvalidConfig> {
     Ok(Logs {
         retention_check_interval: values.millis("log.retention.check.interval.ms")?,
+        initial_delay: values.millis("log.initial.task.delay.ms")?,
+        start_checkpoint_interval: values.millis("log.flush.start.offset.checkpoint.interval.ms")?,
         checkpoint_interval: values.millis("log.flush.offset.checkpoint.interval.ms")?,
         flush_check_interval: match values.number("log.flush.scheduler.interval.ms")? {
             i64::MAX => None,

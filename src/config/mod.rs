@@ -101,6 +101,10 @@ pub struct Topics {
 pub struct Logs {
     /// `log.retention.check.interval.ms`.
     pub retention_check_interval: Duration,
+    /// `log.initial.task.delay.ms`, internal to Kafka: when retention first comes, unless its interval is shorter.
+    pub initial_delay: Duration,
+    /// `log.flush.start.offset.checkpoint.interval.ms`: log starts.
+    pub start_checkpoint_interval: Duration,
     /// `log.flush.offset.checkpoint.interval.ms`: recovery points, and sealed segments with them.
     pub checkpoint_interval: Duration,
     /// `log.flush.scheduler.interval.ms`: how often `flush.ms` is looked at; `None` for Kafka's default, never.

@@ -1,5 +1,7 @@
 //! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
 
+mod log_starts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -63,6 +65,7 @@ struct Place {
     /// Which of the log dirs.
     dir: usize,
     topic_id: Option<TopicId>,
+    /// As the checkpoint has it.
     log_start_offset: Offset,
     /// As the checkpoint has it.
     recovery_point: Offset,
@@ -310,16 +313,13 @@ impl State {
         (0..dirs).min_by_key(|dir| counts.get(*dir).copied()).unwrap_or(0)
     }
 
-    /// Log starts are named only where they are not simply the first segment's base; the high watermark is the recovery
-    /// point after a clean stop of the one replica there is.
+    /// The high watermark is the recovery point after a clean stop of the one replica there is.
     fn write_checkpoints(&mut self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
         let here = || self.partitions.iter().filter(|(_, place)| place.dir == index);
         let recovery_points = here().map(|(partition, place)| (partition, place.recovery_point()));
         checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
         checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
-        let log_start_offsets = here().map(|(partition, place)| (partition, place.log_start_offset()));
-        let log_start_offsets = log_start_offsets.filter(|(_, offset)| *offset > Offset::ZERO);
-        checkpoint::write_offsets(&dir.join(LOG_START_OFFSET_CHECKPOINT), log_start_offsets)?;
+        self.write_log_starts(index, dir)?;
         for place in self.partitions.values_mut().filter(|place| place.dir == index) {
             place.recovery_point = place.recovery_point();
         }
@@ -334,10 +334,6 @@ impl Place {
 
     fn recovery_point(&self) -> Offset {
         self.reader.as_ref().map_or(self.recovery_point, LogReader::recovery_point)
-    }
-
-    fn log_start_offset(&self) -> Offset {
-        self.reader.as_ref().map_or(self.log_start_offset, LogReader::start_offset)
     }
 }
 

@@ -3,8 +3,8 @@
 //! [`open`] gives two halves: the [`LogWriter`], one per partition, which the partition keeps under its append lock, and
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
-//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps`; `open` and
-//! `recovery` build them from a folder; `manager` owns the log dirs. `inspect` reads files without a broker.
+//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps` → `retention`; `open`
+//! and `recovery` build them from a folder; `manager` owns the log dirs. `inspect` reads files without a broker.
 
 pub mod checkpoint;
 pub mod dir_context;
@@ -25,6 +25,7 @@ mod offset_index;
 mod open;
 mod reader;
 mod recovery;
+mod retention;
 mod roll;
 mod scan;
 mod segment;
@@ -40,6 +41,7 @@ pub use dir_context::DirContext;
 pub use error::LogError;
 pub use open::open;
 pub use reader::LogReader;
+pub use retention::Expired;
 pub use writer::LogWriter;
 
 use std::path::PathBuf;

@@ -3,7 +3,9 @@
 //! After a clean stop nothing is scanned: the folder is listed, and of the last segment the headers behind its last index
 //! entries are read. After any other stop the segments from the recovery point on are read whole ([`super::recovery`]).
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -60,7 +62,10 @@ pub(super) struct Loading {
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
-        for name in list(&options)? {
+        let names = list(&options.dir)?;
+        let is_log = |name: &&FileName| name.state == FileState::Live && name.kind == FileKind::Log;
+        let bases: BTreeSet<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
+        for name in names {
             let path = options.dir.join(name.to_string());
             match (name.state, name.kind) {
                 (FileState::Live, FileKind::Log) => {
@@ -69,6 +74,8 @@ impl Loading {
                     segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval)));
                 }
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
+                // A removal or a roll was interrupted.
+                (FileState::Live, _) if !bases.contains(&name.offset) => sys::remove_file(&path).at(&path)?,
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
                 (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
@@ -217,7 +224,7 @@ impl Loading {
             segments: Segments::new(self.segments),
             start_offset,
             end_offset,
-            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset),
+            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset).max(start_offset),
         };
         let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
         let shared = Arc::new(Shared {
@@ -243,14 +250,14 @@ impl Loading {
 }
 
 /// The files of segments, and producer snapshots.
-fn list(options: &OpenOptions) -> Result<Vec<FileName>, LogError> {
-    let entries = match std::fs::read_dir(&options.dir) {
+pub(super) fn list(dir: &Path) -> Result<Vec<FileName>, LogError> {
+    let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at(&options.dir),
+        Err(error) => return Err(error).at(dir),
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
-    Ok(names.at(&options.dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
+    Ok(names.at(dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
 }
 
 fn unfinished_swap() -> io::Error {

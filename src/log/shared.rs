@@ -112,7 +112,7 @@ impl Shared {
 
     /// Moves the recovery point to `end`, where a producer snapshot was taken. Takes no part in the append lock: appends go
     /// on meanwhile.
-    fn flush_to(&self, view: &View, end: Offset) -> Result<(), LogError> {
+    pub(super) fn flush_to(&self, view: &View, end: Offset) -> Result<(), LogError> {
         let mut flush_failed = self.durability.flush_failed.lock();
         let recovery_point = self.recovery_point();
         if recovery_point >= end {
@@ -131,7 +131,11 @@ impl Shared {
     fn sync(&self, view: &View, from: Offset, end: Offset) -> Result<(), LogError> {
         let unsynced = view.segments.iter_from(view.segments.floor_index(from));
         for segment in unsynced.take_while(|segment| segment.base_offset < end) {
-            segment.sync()?;
+            match segment.sync() {
+                // It left the log meanwhile.
+                Err(LogError::Gone) => {}
+                synced => synced?,
+            }
         }
         for path in [self.snapshot_path(end), self.dir.join(LEADER_EPOCH_CHECKPOINT), self.dir.join(PARTITION_METADATA)]
         {

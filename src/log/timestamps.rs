@@ -56,7 +56,7 @@ fn largest_of(view: &View) -> Result<Option<TimestampedOffset>, LogError> {
 }
 
 /// The largest timestamp of a segment as `view` sees it.
-fn largest(view: &View, index: usize, segment: &Arc<Segment>) -> Result<Option<MaxTimestamp>, LogError> {
+pub(super) fn largest(view: &View, index: usize, segment: &Arc<Segment>) -> Result<Option<MaxTimestamp>, LogError> {
     if index + 1 == view.segments.len() {
         return Ok(view.active_max);
     }

@@ -178,7 +178,7 @@ impl LogWriter {
     }
 
     /// Seals the active segment and begins a new one at `base_offset`.
-    fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
+    pub(super) fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
         self.complete_active(base_offset)?;
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
         let interval = self.options.config.index_interval_bytes;
@@ -259,7 +259,9 @@ impl LogWriter {
         view.active_max = tail.max;
         view.size_bytes += incoming.bytes;
         view.end_offset = end_offset;
-        view.last_stable_offset = self.producers.first_undecided_offset().unwrap_or(end_offset);
+        // A transaction may have begun below the log start (`UnifiedLog.maybeIncrementFirstUnstableOffset`).
+        let first_undecided = self.producers.first_undecided_offset().unwrap_or(end_offset);
+        view.last_stable_offset = first_undecided.max(view.start_offset);
     }
 }
 

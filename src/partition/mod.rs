@@ -7,6 +7,7 @@ mod waiters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -169,6 +170,43 @@ impl Partition {
         Ok((offsets, by(&self.reader(), offset, limit, isolation == Isolation::ReadCommitted)))
     }
 
+    /// DeleteRecords: moves the log start to `offset`, or to the high watermark. The caller makes it durable.
+    pub fn delete_before(&self, offset: Option<Offset>) -> Result<(), ErrorCode> {
+        let config = self.config();
+        if config.compact && !config.delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let high_watermark = self.offsets().high_watermark;
+        let offset = offset.unwrap_or(high_watermark);
+        if offset < Offset::ZERO || offset > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        self.writer.lock().advance_start(offset).map_err(|error| self.failed(&error))?;
+        self.waiters.wake();
+        Ok(())
+    }
+
+    /// Moves the log start behind what has expired; gives it if there are segments below it. They go once it is durable.
+    fn expire(&self, now: Timestamp) -> Result<Option<Offset>, LogError> {
+        let expired = self.reader().expired(&self.config(), self.offsets().high_watermark, now)?;
+        let Some(expired) = expired else { return Ok(None) };
+        let start = self.writer.lock().expire(expired, now)?;
+        self.waiters.wake();
+        Ok(Some(start))
+    }
+
+    /// Removes the segments that lie wholly below `start`, which is durable. Blocking.
+    fn remove_before(&self, start: Offset, now: Instant) -> Result<(), LogError> {
+        let log = self.reader();
+        // What took their place has to outlast them: the new segment's name, the producers as they were at its base.
+        if log.recovery_point() < start {
+            log.flush_sealed()?;
+        }
+        while self.writer.lock().remove_before(start, now)? {}
+        tracing::info!(partition = %self.id, log_start = %start, "segments below the log start removed");
+        Ok(())
+    }
+
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait
     /// too, learn of it.
     fn retire(&self) {
@@ -212,7 +250,7 @@ impl Partition {
         self.reader.read().clone()
     }
 
-    /// Those who wait for this partition to grow.
+    /// Those who wait for this partition to grow, or to lose what they are about to read.
     pub fn waiters(&self) -> &Waiters {
         &self.waiters
     }

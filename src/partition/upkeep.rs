@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod removals;
+mod retention;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +24,9 @@ impl Upkeep {
         let mut tasks = JoinSet::new();
         let partitions = || Arc::clone(partitions);
         tasks.spawn(checkpoints::run(partitions(), logs.checkpoint_interval));
+        tasks.spawn(checkpoints::run_starts(partitions(), logs.start_checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
+        tasks.spawn(retention::run(partitions(), logs.initial_delay, logs.retention_check_interval));
         Upkeep { tasks }
     }
 
@@ -36,10 +39,16 @@ impl Upkeep {
 /// Does `work` every `interval` on the blocking pool; a round that takes longer puts the next one off. Ends if `work`
 /// panics.
 async fn every(interval: Duration, work: impl Fn() + Clone + Send + 'static) {
-    loop {
-        tokio::time::sleep(interval).await;
-        if tokio::task::spawn_blocking(work.clone()).await.is_err() {
-            return;
+    after(interval, interval, work).await;
+}
+
+/// As [`every`], but for the first time after `delay`. An interval of zero stands for once (`KafkaScheduler.schedule`).
+async fn after(delay: Duration, interval: Duration, work: impl Fn() + Clone + Send + 'static) {
+    tokio::time::sleep(delay).await;
+    while tokio::task::spawn_blocking(work.clone()).await.is_ok() {
+        if interval.is_zero() {
+            std::future::pending::<()>().await;
         }
+        tokio::time::sleep(interval).await;
     }
 }

@@ -179,6 +179,12 @@ impl Client {
         }
     }
 
+    /// Whether anything comes within the time given. It stays unread.
+    pub fn has_bytes(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        self.stream.peek(&mut [0]).is_ok_and(|read| read > 0)
+    }
+
     #[track_caller]
     pub fn receive_frame(&mut self) -> Bytes {
         match self.receive(ANSWER_DEADLINE) {

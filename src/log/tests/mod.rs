@@ -8,6 +8,7 @@ mod producers;
 mod read;
 mod recovery;
 mod reopen;
+mod retention;
 mod rolling;
 mod time;
 

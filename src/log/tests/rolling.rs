@@ -38,6 +38,16 @@ fn a_segment_rolls_when_timestamps_have_gone_on_by_segment_ms() {
 }
 
 #[test]
+fn the_active_segment_of_a_compacted_log_does_not_outstay_max_compaction_lag() {
+    let mut fixture = Fixture::new(10_000);
+    fixture.options.config.max_compaction_lag = Duration::from_millis(100);
+    assert_eq!(segments_after(&fixture, &[(NOW.0, NOW), (NOW.0 + 101, NOW)]), 1);
+    fixture.options.config.compact = true;
+    assert_eq!(segments_after(&fixture, &[(NOW.0 + 100, NOW)]), 1);
+    assert_eq!(segments_after(&fixture, &[(NOW.0 + 101, NOW)]), 2);
+}
+
+#[test]
 fn without_timestamps_a_segment_rolls_by_the_wall_clock() {
     let mut fixture = Fixture::new(10_000);
     fixture.options.config.segment_ms = Duration::from_millis(100);
