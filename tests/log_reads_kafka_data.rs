@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
-use ottla::config::TopicConfig;
+use ottla::config::{Compression, TopicConfig};
 use ottla::log::manager::LogManager;
 use ottla::log::{AbortedTxn, LogReader, ReadLimit};
 use ottla::protocol::batch::{Batch, TimestampType};
@@ -85,6 +85,7 @@ fn config() -> TopicConfig {
         timestamp_before_max: Duration::MAX,
         timestamp_after_max: Duration::MAX,
         compact: false,
+        compression: Compression::Producer,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::topic_keys::{self, INTERNAL_SEGMENT_BYTES};
-use super::{BrokerValues, InvalidConfig, Kind, TopicConfig};
+use super::{BrokerValues, Compression, InvalidConfig, Kind, TopicConfig};
 use crate::types::TimestampType;
 
 impl TopicConfig {
@@ -26,6 +26,7 @@ impl TopicConfig {
             },
             timestamp_before_max: values.millis("message.timestamp.before.max.ms"),
             timestamp_after_max: values.millis("message.timestamp.after.max.ms"),
+            compression: values.compression(),
             compact: values.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|one| one == "compact")),
         }
     }
@@ -51,6 +52,20 @@ impl Effective<'_> {
 
     fn millis(&self, name: &str) -> Duration {
         Duration::from_millis(self.get(name).and_then(|value| value.parse().ok()).unwrap_or_default())
+    }
+
+    /// `LogConfig.getCompression`.
+    fn compression(&self) -> Compression {
+        let level = |name| self.get(name).and_then(|value| value.parse::<i32>().ok());
+        match self.get("compression.type").as_deref() {
+            Some("uncompressed") => Compression::Uncompressed,
+            Some("gzip") => Compression::Gzip { level: level("compression.gzip.level").filter(|level| *level != -1) },
+            Some("snappy") => Compression::Snappy,
+            Some("lz4") => Compression::Lz4,
+            // Its level has a default, 3.
+            Some("zstd") => Compression::Zstd { level: level("compression.zstd.level").unwrap_or_default() },
+            _ => Compression::Producer,
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Compression;
 use crate::log::ReadLimit;
 use crate::protocol::builder::BatchBuilder;
 use crate::types::{LeaderEpoch, Timestamp, TimestampType};
@@ -23,6 +24,7 @@ fn config() -> TopicConfig {
         timestamp_before_max: Duration::MAX,
         timestamp_after_max: Duration::MAX,
         compact: false,
+        compression: Compression::Producer,
     }
 }
 

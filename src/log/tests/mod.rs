@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{LogError, LogReader, LogWriter, OpenOptions, ReadLimit, open};
-use crate::config::TopicConfig;
+use crate::config::{Compression, TopicConfig};
 use crate::protocol::batch::Batch;
 use crate::protocol::builder::BatchBuilder;
 use crate::protocol::records::BatchRecords;
@@ -49,6 +49,7 @@ impl Fixture {
                 timestamp_before_max: Duration::MAX,
                 timestamp_after_max: Duration::MAX,
                 compact: false,
+                compression: Compression::Producer,
             },
             producer_id_expiration: Duration::from_secs(24 * 3600),
             log_start_offset: Offset::ZERO,

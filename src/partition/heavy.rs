@@ -1,0 +1,44 @@
+//! Work on what a batch expands to: up to `DECOMPRESSED_BYTES_MAX` of memory and, with the compression that may follow,
+//! seconds of CPU, where the rest of an append takes microseconds.
+
+use std::sync::LazyLock;
+
+use parking_lot::{Condvar, Mutex};
+
+/// More than there are cores finishes nothing sooner and takes their memory as well; beyond Kafka's default of
+/// `num.io.threads`, which bounds the same there, only their memory counts.
+static AT_ONCE_MAX: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).min(8));
+static AT_ONCE: Mutex<usize> = Mutex::new(0);
+static PLACE_FREE: Condvar = Condvar::new();
+
+/// Runs `work` here and now, while this worker's other tasks go on on another thread.
+///
+/// Not on the blocking pool, with the answer awaited: a Produce has had its effect when its handler returns, which is what
+/// keeps the requests of a connection in their order. Meanwhile its connection, a single task, neither reads nor writes; a
+/// Kafka broker does not read from it either.
+pub(super) fn run<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(|| {
+        let _place = Place::wait();
+        work()
+    })
+}
+
+/// Leave to take that much memory.
+struct Place;
+
+impl Place {
+    fn wait() -> Place {
+        let mut taken = AT_ONCE.lock();
+        PLACE_FREE.wait_while(&mut taken, |taken| *taken >= *AT_ONCE_MAX);
+        *taken += 1;
+        Place
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        *AT_ONCE.lock() -= 1;
+        PLACE_FREE.notify_one();
+    }
+}
