@@ -42,3 +42,37 @@ impl Drop for Place {
         PLACE_FREE.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn no_more_runs_at_once_than_there_is_room_for_also_after_a_panic() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = || {
+            most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            (0..100).for_each(|_| thread::yield_now());
+            running.fetch_sub(1, Ordering::SeqCst);
+        };
+        for _ in 0..*AT_ONCE_MAX {
+            assert!(std::panic::catch_unwind(|| run(|| panic!("on purpose"))).is_err());
+        }
+        thread::scope(|scope| (0..4 * *AT_ONCE_MAX).for_each(|_| drop(scope.spawn(|| run(work)))));
+        assert!((1..=*AT_ONCE_MAX).contains(&most.into_inner()));
+    }
+
+    #[test]
+    fn other_tasks_of_the_worker_go_on() {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let (done, wait_for_it) = std::sync::mpsc::channel();
+        let heavy = runtime.spawn(async move {
+            tokio::spawn(async move { done.send(()) });
+            run(|| wait_for_it.recv_timeout(std::time::Duration::from_secs(10)))
+        });
+        assert_eq!(runtime.block_on(heavy).unwrap(), Ok(()));
+    }
+}
