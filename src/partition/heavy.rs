@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use parking_lot::{Condvar, Mutex};
 
-/// More than there are cores finishes nothing sooner and takes their memory as well; beyond Kafka's default of
-/// `num.io.threads`, which bounds the same there, only their memory counts.
+/// More at once than there are cores would only take more memory. On large machines it is the memory that bounds it, at
+/// the number of Kafka's request handlers by default (`num.io.threads`).
 static AT_ONCE_MAX: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).min(8));
 static AT_ONCE: Mutex<usize> = Mutex::new(0);
