@@ -62,7 +62,7 @@ impl Broker {
 
     fn listening(mut self) -> Option<Broker> {
         let deadline = Instant::now() + START_DEADLINE;
-        while TcpStream::connect(self.address).is_err() {
+        while !is_listening(self.address) {
             assert!(Instant::now() < deadline, "no listener on {} within {START_DEADLINE:?}", self.address);
             if !self.is_running() {
                 return None;
@@ -129,6 +129,11 @@ impl Drop for Broker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A connection to a port of the ephemeral range at which nobody listens may be made from that very port, to itself.
+fn is_listening(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().unwrap() != address)
 }
 
 fn free_port() -> u16 {
