@@ -187,6 +187,25 @@ pub struct TopicConfig {
     pub flush_interval: Option<Duration>,
     /// `preallocate`: a new segment's file gets its full length at once.
     pub preallocate: bool,
+    pub compression: Compression,
+}
+
+/// `compression.type`, with its codec's level: what the batches of producers are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// What they were sent in.
+    Producer,
+    Uncompressed,
+    /// `compression.gzip.level`, 1 to 9; `None` (-1 in the configuration) leaves it to the codec.
+    Gzip {
+        level: Option<i32>,
+    },
+    Snappy,
+    Lz4,
+    /// `compression.zstd.level`, -131072 to 22.
+    Zstd {
+        level: i32,
+    },
 }
 
 /// Where a value came from: `DescribeConfigsResponse.ConfigSource`.

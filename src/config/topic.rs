@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::topic_keys::{self, INTERNAL_SEGMENT_BYTES};
-use super::{BrokerValues, InvalidConfig, Kind, TopicConfig};
+use super::{BrokerValues, Compression, InvalidConfig, Kind, TopicConfig};
 use crate::types::TimestampType;
 
 impl TopicConfig {
@@ -39,6 +39,7 @@ impl TopicConfig {
             flush_messages: values.limit("flush.messages"),
             flush_interval: values.limit("flush.ms").map(Duration::from_millis),
             preallocate: values.get("preallocate").as_deref() == Some("true"),
+            compression: values.compression(),
         }
     }
 }
@@ -84,6 +85,20 @@ impl Effective<'_> {
 
     fn policy_has(&self, policy: &str) -> bool {
         self.get("cleanup.policy").is_some_and(|policies| policies.split(',').any(|one| one == policy))
+    }
+
+    /// `LogConfig.getCompression`.
+    fn compression(&self) -> Compression {
+        let level = |name| self.get(name).and_then(|value| value.parse::<i32>().ok());
+        match self.get("compression.type").as_deref() {
+            Some("uncompressed") => Compression::Uncompressed,
+            Some("gzip") => Compression::Gzip { level: level("compression.gzip.level").filter(|level| *level != -1) },
+            Some("snappy") => Compression::Snappy,
+            Some("lz4") => Compression::Lz4,
+            // Its level has a default, 3.
+            Some("zstd") => Compression::Zstd { level: level("compression.zstd.level").unwrap_or_default() },
+            _ => Compression::Producer,
+        }
     }
 }
 

@@ -26,10 +26,10 @@ pub(super) const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
 #[rustfmt::skip] // One key a line.
 pub(super) static TOPIC_KEYS: &[TopicKey] = &[
     topic(dynamic("cleanup.policy", List, Some("delete")).valid(CLEANUP_POLICIES).acts(), &[("log.cleanup.policy", AS_IS)]),
-    topic(dynamic("compression.gzip.level", Int, Some("-1")).valid(GzipLevel), &[("compression.gzip.level", AS_IS)]),
+    topic(dynamic("compression.gzip.level", Int, Some("-1")).valid(GzipLevel).acts(), &[("compression.gzip.level", AS_IS)]),
     topic(dynamic("compression.lz4.level", Int, Some("9")).valid(Between(1, 17)), &[("compression.lz4.level", AS_IS)]),
-    topic(dynamic("compression.type", String, Some("producer")).valid(CODECS), &[("compression.type", AS_IS)]),
-    topic(dynamic("compression.zstd.level", Int, Some("3")).valid(Between(-131072, 22)), &[("compression.zstd.level", AS_IS)]),
+    topic(dynamic("compression.type", String, Some("producer")).valid(CODECS).acts(), &[("compression.type", AS_IS)]),
+    topic(dynamic("compression.zstd.level", Int, Some("3")).valid(Between(-131072, 22)).acts(), &[("compression.zstd.level", AS_IS)]),
     topic(dynamic("delete.retention.ms", Long, Some("86400000")).valid(AtLeast(0)).acts(), &[("log.cleaner.delete.retention.ms", AS_IS)]),
     topic(dynamic("file.delete.delay.ms", Long, Some("60000")).valid(AtLeast(0)).acts(), &[("log.segment.delete.delay.ms", AS_IS)]),
     topic(dynamic("flush.messages", Long, Some("9223372036854775807")).valid(AtLeast(1)).acts(), &[("log.flush.interval.messages", AS_IS)]),

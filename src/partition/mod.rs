@@ -1,6 +1,7 @@
 //! A partition as clients see it: one object, one append lock. Order, offsets, producer state and the log end move
 //! together under that lock, and no lock is held across an await.
 
+mod heavy;
 mod registry;
 mod upkeep;
 mod waiters;
@@ -106,7 +107,10 @@ impl Partition {
     /// append lock is taken.
     pub fn append_client(&self, records: Bytes, produce_version: i16, now: Timestamp) -> Result<Appended, Rejected> {
         let rules = self.produce_rules(produce_version);
-        let batch = validate::validate(records, &rules, now)?;
+        let batch = match validate::may_take_long(&records, &rules, now) {
+            true => heavy::run(|| validate::validate(records, &rules, now))?,
+            false => validate::validate(records, &rules, now)?,
+        };
         // No transaction can have been begun: none is coordinated here yet.
         if batch.header.attributes.is_transactional() {
             return Err(ErrorCode::InvalidTxnState.into());
@@ -124,6 +128,7 @@ impl Partition {
             timestamp_before_max_ms: millis(config.timestamp_before_max),
             timestamp_after_max_ms: millis(config.timestamp_after_max),
             compacted: config.compact,
+            compression: config.compression,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }
     }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
 use ottla::config::{RawConfig, TopicConfig};
-use ottla::log::manager::LogManager;
+use ottla::log::manager::{LogManager, ManagerOptions};
 use ottla::metadata::LocalStore;
 use ottla::protocol::batch::Batch;
 use ottla::protocol::builder::BatchBuilder;
@@ -68,7 +68,13 @@ impl Data {
     pub fn new() -> Data {
         let data = Data { root: tempfile::tempdir().unwrap() };
         let dirs = [data.root.path().to_owned()];
-        let manager = LogManager::open(&dirs, NodeId(1), Some("cluster"), Duration::from_secs(1 << 32)).unwrap();
+        let options = ManagerOptions {
+            node_id: NodeId(1),
+            cluster_id: Some("cluster"),
+            producer_id_expiration: Duration::from_secs(1 << 32),
+            open_files_max: 1000,
+        };
+        let manager = LogManager::open(&dirs, &options).unwrap();
         let topic = TopicId::random();
         data.write(&manager, "orders", topic, (0..9).map(|index| (data_batch(index), index / 5)));
         data.write(&manager, "txn", TopicId::random(), transactions().into_iter().map(|batch| (batch, 0)));

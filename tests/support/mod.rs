@@ -63,7 +63,7 @@ impl Broker {
 
     fn listening(mut self) -> Option<Broker> {
         let deadline = Instant::now() + START_DEADLINE;
-        while TcpStream::connect(self.address).is_err() {
+        while !is_listening(self.address) {
             assert!(Instant::now() < deadline, "no listener on {} within {START_DEADLINE:?}", self.address);
             if !self.is_running() {
                 return None;
@@ -97,8 +97,17 @@ impl Broker {
 
     /// Resident memory of the process, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that it has been so far.
+    pub fn most_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
@@ -121,6 +130,11 @@ impl Drop for Broker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A connection to a port of the ephemeral range at which nobody listens may be made from that very port, to itself.
+fn is_listening(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().unwrap() != address)
 }
 
 fn free_port() -> u16 {

@@ -41,6 +41,7 @@ fn a_topic_without_values_goes_by_the_defaults() {
         flush_messages: None,
         flush_interval: None,
         preallocate: false,
+        compression: Compression::Producer,
     };
     assert_eq!(TopicConfig::resolve(&BrokerValues::default(), &BTreeMap::new()), expected);
 }
@@ -62,6 +63,26 @@ fn a_topic_goes_by_its_own_values_over_the_brokers() {
     let own = resolve(broker, &own);
     assert_eq!((own.segment_bytes, own.compact, own.timestamp_type), (1 << 20, false, TimestampType::CreateTime));
     assert_eq!(own.segment_ms, Duration::from_millis(5));
+}
+
+#[test]
+fn each_compression_type_comes_with_the_level_of_its_codec() {
+    let levels = [("compression.gzip.level", "7"), ("compression.zstd.level", "-8"), ("compression.lz4.level", "12")];
+    let compression = |name, levels: &[_]| resolve("", &[&[("compression.type", name)], levels].concat()).compression;
+    for (name, plain, levelled) in [
+        ("producer", Compression::Producer, Compression::Producer),
+        ("uncompressed", Compression::Uncompressed, Compression::Uncompressed),
+        ("gzip", Compression::Gzip { level: None }, Compression::Gzip { level: Some(7) }),
+        ("snappy", Compression::Snappy, Compression::Snappy),
+        ("lz4", Compression::Lz4, Compression::Lz4),
+        ("zstd", Compression::Zstd { level: 3 }, Compression::Zstd { level: -8 }),
+    ] {
+        assert_eq!((compression(name, &[]), compression(name, &levels)), (plain, levelled), "{name}");
+    }
+    let broker = "compression.type=gzip\ncompression.gzip.level=9\ncompression.zstd.level=22";
+    assert_eq!(resolve(broker, &[]).compression, Compression::Gzip { level: Some(9) });
+    assert_eq!(resolve(broker, &[("compression.gzip.level", "-1")]).compression, Compression::Gzip { level: None });
+    assert_eq!(resolve(broker, &[("compression.type", "zstd")]).compression, Compression::Zstd { level: 22 });
 }
 
 #[test]
@@ -213,7 +234,12 @@ fn lists_are_told_from_single_values() {
 
 #[test]
 fn what_does_not_act_is_told_from_what_does_and_from_what_says_nothing_new() {
-    let own = [("local.retention.ms", "60000"), ("max.message.bytes", "7"), ("min.insync.replicas", "1")];
+    let own = [
+        ("compression.lz4.level", "12"),
+        ("compression.type", "lz4"),
+        ("local.retention.ms", "60000"),
+        ("max.message.bytes", "7"),
+    ];
     let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    assert_eq!(without_effect(&own), ["local.retention.ms"]);
+    assert_eq!(without_effect(&own), ["compression.lz4.level", "local.retention.ms"]);
 }

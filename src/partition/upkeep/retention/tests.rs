@@ -5,7 +5,7 @@ use super::*;
 use crate::config::RawConfig;
 use crate::log::manager::{LogManager, ManagerOptions};
 use crate::metadata::{Change, Image, LocalStore, Metadata};
-use crate::partition::Isolation;
+use crate::partition::{Isolation, Read};
 use crate::protocol::ErrorCode;
 use crate::protocol::builder::BatchBuilder;
 use crate::types::{NodeId, TopicId};
@@ -164,7 +164,12 @@ fn records_are_deleted_up_to_the_high_watermark_and_not_where_the_policy_has_no_
     assert_eq!(partition.delete_before(Some(Offset(2))), Ok(()));
     assert_eq!(partition.delete_before(Some(Offset(1))), Ok(()), "nothing to do");
     assert_eq!(log_start(&partition), Offset(2));
-    let late = partition.read(Offset(1), 100, true, Isolation::ReadUncommitted);
+    let late = partition.read(Read {
+        offset: Offset(1),
+        bytes_max: 100,
+        at_least_one_batch: true,
+        isolation: Isolation::ReadUncommitted,
+    });
     assert_eq!(late.unwrap_err(), ErrorCode::OffsetOutOfRange);
     fixture.configure(&[("cleanup.policy", "compact")]);
     assert_eq!(partition.delete_before(None), Err(ErrorCode::PolicyViolation));
