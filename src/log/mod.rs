@@ -3,7 +3,8 @@
 //! [`open`] gives two halves: the [`LogWriter`], one per partition, which the partition keeps under its append lock, and
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
-//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps`; `open` and
+//! `index` → `segment` → `segments` → `shared` (what is published) and `flush` (what of it is durable) →
+//! `writer`, `reader`, `timestamps`; `open` and
 //! `recovery` build them from a folder; `manager` owns the log dirs.
 
 pub mod checkpoint;
@@ -17,6 +18,7 @@ pub mod producer_snapshot;
 pub mod producer_state;
 pub mod removals;
 
+mod flush;
 mod index;
 mod log_dir;
 mod offset_index;
@@ -34,8 +36,9 @@ mod timestamps;
 mod txn_index;
 mod writer;
 
-pub use dir_context::DirContext;
+pub use dir_context::{DirContext, Failures};
 pub use error::LogError;
+pub use flush::FlushWait;
 pub use open::open;
 pub use reader::LogReader;
 pub use writer::LogWriter;

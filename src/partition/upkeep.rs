@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod flushes;
 mod removals;
 
 use std::sync::Arc;
@@ -24,6 +25,9 @@ impl Upkeep {
         let partitions = || Arc::clone(partitions);
         tasks.spawn(checkpoints::run(partitions(), logs.checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
+        if let Some(interval) = logs.flush_check_interval {
+            tasks.spawn(flushes::run(partitions(), interval));
+        }
         Upkeep { tasks }
     }
 

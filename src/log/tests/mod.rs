@@ -2,6 +2,7 @@
 
 mod aborted;
 mod concurrency;
+mod durability;
 mod indexes;
 mod producers;
 mod read;
