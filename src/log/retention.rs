@@ -13,7 +13,7 @@ use super::names::{FileKind, FileName, FileState};
 use super::segment::Segment;
 use super::shared::View;
 use super::timestamps;
-use super::writer::{Ended, LogWriter};
+use super::writer::LogWriter;
 use super::{LogReader, open};
 use crate::config::TopicConfig;
 use crate::sys;
