@@ -8,7 +8,7 @@ use crate::config::{self, Groups, InvalidConfig};
 use crate::log::names::{self, InvalidTopicName};
 use crate::metadata::store::StoreError;
 use crate::protocol::ErrorCode;
-use crate::types::TopicId;
+use crate::types::{LeaderEpoch, TopicId};
 
 /// Partitions of all topics together. Kafka has no such limit; here a request to describe everything is answered from
 /// memory, and this bounds it.
@@ -38,6 +38,11 @@ pub enum Change {
     SetTopicConfigs {
         id: TopicId,
         configs: BTreeMap<String, String>,
+    },
+    /// The topic was led by another broker, up to this epoch.
+    SetLeaderEpoch {
+        id: TopicId,
+        epoch: LeaderEpoch,
     },
 }
 
@@ -119,10 +124,10 @@ impl From<InvalidConfig> for ChangeError {
 /// Applies one change; one that is refused leaves the image as it was.
 pub fn apply(image: &mut Image, change: &Change) -> Result<(), ChangeError> {
     match change {
-        Change::CreateTopic { name, id, partitions, configs } => create_topic(
-            image,
-            Topic { name: name.clone(), id: *id, partitions: *partitions, configs: configs.clone() },
-        ),
+        Change::CreateTopic { name, id, partitions, configs } => {
+            let (name, configs) = (name.clone(), configs.clone());
+            create_topic(image, Topic { name, id: *id, partitions: *partitions, configs, leader_epoch: LeaderEpoch(0) })
+        }
         Change::DeleteTopic { id } => {
             known(image, *id)?;
             image.remove(*id);
@@ -133,6 +138,11 @@ pub fn apply(image: &mut Image, change: &Change) -> Result<(), ChangeError> {
             check_configs(configs)?;
             let topic = known(image, *id)?;
             image.put(Topic { configs: configs.clone(), ..topic });
+            Ok(())
+        }
+        Change::SetLeaderEpoch { id, epoch } => {
+            let topic = known(image, *id)?;
+            image.put(Topic { leader_epoch: topic.leader_epoch.max(*epoch), ..topic });
             Ok(())
         }
     }

@@ -61,7 +61,7 @@ fn tell_what_does_not_act(image: &Image, change: &Change) {
         Change::CreateTopic { id, configs, .. } | Change::SetTopicConfigs { id, configs } => {
             (image.topic_by_id(*id), configs)
         }
-        Change::DeleteTopic { .. } | Change::SetPartitions { .. } => return,
+        Change::DeleteTopic { .. } | Change::SetPartitions { .. } | Change::SetLeaderEpoch { .. } => return,
     };
     let Some(topic) = topic.filter(|topic| !topic.is_internal()) else { return };
     let without_effect = config::without_effect(configs);

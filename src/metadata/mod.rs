@@ -6,6 +6,7 @@ mod adopt;
 pub mod change;
 mod edit;
 mod image;
+pub mod kafka;
 pub mod store;
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ use crate::api::cluster::authorized_operations;
 use crate::api::{Context, Refused};
 use crate::log::names::is_internal_topic;
 use crate::metadata::{Image, Topic};
-use crate::partition::Partition;
 use crate::protocol::ErrorCode;
 use crate::types::NodeId;
 
@@ -100,7 +99,7 @@ fn known(topic: &Topic, node: NodeId, partitions: Range<i32>) -> DescribeTopicPa
         DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index)
             .with_leader_id(BrokerId(node.0))
-            .with_leader_epoch(Partition::LEADER_EPOCH.0)
+            .with_leader_epoch(topic.leader_epoch.0)
             .with_replica_nodes(replicas())
             .with_isr_nodes(replicas())
             .with_eligible_leader_replicas(Some(Vec::new()))

@@ -14,15 +14,13 @@
 //! From version 4 on, strings, bytes and arrays are compact and structures end with tagged fields (KIP-482). Written are
 //! offsets in version 4, or 1 where an expiry was asked for, and groups in version 3, as Kafka 4.3 does.
 
-mod wire;
-
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::coordinator::state_machine::Record;
+use crate::protocol::wire::{Input, Output, WireError};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
-use wire::{Input, Output, WireError};
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -160,7 +160,8 @@ impl Store for LocalStore {
                 match change {
                     Change::CreateTopic { id, .. }
                     | Change::SetPartitions { id, .. }
-                    | Change::SetTopicConfigs { id, .. } => {
+                    | Change::SetTopicConfigs { id, .. }
+                    | Change::SetLeaderEpoch { id, .. } => {
                         // A topic that a later one of the changes deletes is not in the next image.
                         if let Some(topic) = next.topic_by_id(*id) {
                             topics.insert(id.0.as_u128(), codec::encode_topic(topic).as_slice())?;
