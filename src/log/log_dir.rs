@@ -11,7 +11,7 @@ use super::names::{FolderName, FolderState};
 use crate::sys::{self, FileLock};
 use crate::types::{DirectoryId, NodeId, TopicId, TopicPartition};
 
-const LOCK_FILE: &str = ".lock";
+pub(super) const LOCK_FILE: &str = ".lock";
 const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
 /// Kafka's form of the mark (`CleanShutdownFileHandler`); there is no broker epoch to tell.
 const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
@@ -72,8 +72,10 @@ pub(super) fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
     let Some(mut lock) = sys::try_lock_exclusive(open().map_err(io(&path))?).map_err(io(&path))? else {
         let mut pid = String::new();
         let holder = open().map_err(io(&path))?;
-        holder.take(PID_BYTES_MAX).read_to_string(&mut pid).map_err(io(&path))?;
-        return Err(ManagerError::InUse { path: dir.to_owned(), pid: pid.trim().parse().unwrap_or(0) });
+        (&holder).take(PID_BYTES_MAX).read_to_string(&mut pid).map_err(io(&path))?;
+        // Kafka does not write its own there.
+        let pid = pid.trim().parse().ok().or_else(|| sys::lock_holder(&holder)).unwrap_or(0);
+        return Err(ManagerError::InUse { path: dir.to_owned(), pid });
     };
     lock.set_len(0).map_err(io(&path))?;
     lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(io(&path))?;

@@ -9,6 +9,7 @@
 pub mod checkpoint;
 pub mod epoch_cache;
 pub mod error;
+pub mod foreign;
 pub mod manager;
 pub mod names;
 pub mod producer_snapshot;

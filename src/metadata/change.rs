@@ -58,7 +58,19 @@ impl Change {
     }
 }
 
-pub(super) fn consumer_offsets_configs(groups: &Groups) -> BTreeMap<String, String> {
+/// What Kafka creates its own topics with, as far as it decides over what is deleted (`GroupCoordinator`,
+/// `TransactionStateManager`, `ShareCoordinatorService`); nothing for any other topic.
+pub(super) fn internal_topic_configs(topic: &str, groups: &Groups) -> BTreeMap<String, String> {
+    let configs: &[(&str, &str)] = match topic {
+        super::CONSUMER_OFFSETS => return consumer_offsets_configs(groups),
+        super::TRANSACTION_STATE => &[("cleanup.policy", "compact")],
+        super::SHARE_GROUP_STATE => &[("cleanup.policy", "delete"), ("retention.ms", "-1")],
+        _ => &[],
+    };
+    configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn consumer_offsets_configs(groups: &Groups) -> BTreeMap<String, String> {
     let configs = [
         ("cleanup.policy", "compact".to_owned()),
         ("compression.type", "producer".to_owned()),

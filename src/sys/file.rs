@@ -6,7 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 
 /// A run of bytes in a file, shared with whoever else reads it: what a fetch sends without copying.
 #[derive(Clone, Debug)]
@@ -86,10 +87,35 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 pub type FileLock = Flock<File>;
 
 /// Takes the exclusive lock of `file`, or gives `None` where another process has it. Dropping the lock releases it.
+///
+/// A lock of `fcntl` goes with it: by one a Kafka holds its directories (Java's `FileChannel.tryLock`), and the two kinds
+/// do not see each other.
 pub fn try_lock_exclusive(file: File) -> io::Result<Option<FileLock>> {
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, error)) => Err(error.into()),
+    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, error)) => return Err(error.into()),
+    };
+    match fcntl(&*lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+        // A file system without such locks has the other kind.
+        Ok(_) | Err(_) => Ok(Some(lock)),
+    }
+}
+
+/// The process that holds a lock of `fcntl` on `file`, if it is another one and of this machine.
+pub fn lock_holder(file: &File) -> Option<u32> {
+    let mut found = whole_file();
+    fcntl(file, FcntlArg::F_GETLK(&mut found)).ok()?;
+    u32::try_from(found.l_pid).ok().filter(|pid| *pid > 0)
+}
+
+fn whole_file() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }

@@ -5,8 +5,8 @@ mod process;
 mod socket;
 
 pub use file::{
-    FileLock, FileSlice, fdatasync, pread_exact, pread_up_to, pwrite_all, pwritev_all, sync_dir, sync_if_exists,
-    try_lock_exclusive,
+    FileLock, FileSlice, fdatasync, lock_holder, pread_exact, pread_up_to, pwrite_all, pwritev_all, sync_dir,
+    sync_if_exists, try_lock_exclusive,
 };
 pub use process::{is_alive, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod batch;
+pub mod kafka;
 pub mod requests;
 pub mod topics;
 
@@ -49,10 +50,21 @@ impl Broker {
         started.expect("the broker ended before it listened")
     }
 
+    /// As [`Broker::start_on`], with other arguments too: flags, and more directories.
+    pub fn start_with_args(data: &Arc<TempDir>, args: &[&str], overrides: &[&str]) -> Broker {
+        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn_with(data, args, overrides).listening());
+        started.expect("the broker ended before it listened")
+    }
+
     fn spawn(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+        Broker::spawn_with(data, &[], overrides)
+    }
+
+    fn spawn_with(data: &Arc<TempDir>, args: &[&str], overrides: &[&str]) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.arg("--listen").arg(address.to_string()).arg("--data").arg(data.path());
+        command.args(args);
         for setting in overrides {
             command.arg("--override").arg(setting);
         }

@@ -42,7 +42,7 @@ pub struct KafkaTopic {
 
 impl ClusterMetadata {
     /// Where a log that begins at offset 0 begins.
-    pub(super) fn of_a_new_cluster() -> ClusterMetadata {
+    pub fn of_a_new_cluster() -> ClusterMetadata {
         ClusterMetadata { is_complete: true, ..ClusterMetadata::default() }
     }
 
