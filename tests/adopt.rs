@@ -278,6 +278,34 @@ fn what_was_adopted_is_the_same_after_a_restart() {
 }
 
 #[test]
+fn what_nobody_wrote_to_is_given_back_as_it_came() {
+    let (original, dir) = (kafkas(), kafkas());
+    let broker = adopt(&dir);
+    verify(&mut broker.connect(), original.path(), true);
+    assert!(broker.stop().success());
+    let name = |path: &Path| path.display().to_string();
+    let (mut before, mut after) = (kafka::tree(original.path()), kafka::tree(dir.path()));
+    // What a cleaner had done with, of which Kafka too takes away what it finds at its start.
+    [&mut before, &mut after].map(|tree| tree.retain(|path, _| !name(path).ends_with(".deleted")));
+    for ours in ["__metadata", "__metadata/metadata.redb", ".lock"] {
+        assert!(after.remove(Path::new(ours)).is_some(), "{ours}");
+    }
+    let sorted = |content: Option<Vec<u8>>| {
+        let text = String::from_utf8(content.unwrap()).unwrap();
+        text.lines().map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    for in_another_order in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
+        let [before, after] =
+            [&mut before, &mut after].map(|tree| sorted(tree.remove(Path::new(in_another_order)).unwrap()));
+        assert_eq!(before, after);
+    }
+    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    for (path, content) in before {
+        assert!(after[&path] == content, "{}", name(&path));
+    }
+}
+
+#[test]
 fn a_kafka_that_was_killed_is_recovered() {
     let (original, dir) = (kafkas(), kafkas());
     fs::remove_file(dir.path().join(".kafka_cleanshutdown")).unwrap();
