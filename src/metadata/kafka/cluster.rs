@@ -48,8 +48,8 @@ impl ClusterMetadata {
 
     /// A topic's own values.
     pub fn topic_configs(&self, topic: &str) -> impl Iterator<Item = (&str, &str)> {
-        let configs = self.configs.iter().find(|(resource, _)| resource.kind == TOPIC && *resource.name == *topic);
-        configs.into_iter().flat_map(|(_, values)| values).map(|(key, value)| (&**key, &**value))
+        let configs = self.configs.get(&Resource { kind: TOPIC, name: StrBytes::from_string(topic.to_owned()) });
+        configs.into_iter().flatten().map(|(key, value)| (&**key, &**value))
     }
 
     /// Keys set at run time on anything but topics, each once, without their values: some are passwords.
