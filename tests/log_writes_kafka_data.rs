@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ottla::config::{RawConfig, TopicConfig};
 use ottla::log::checkpoint::{self, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT};
 use ottla::log::checkpoint::{PARTITION_METADATA, REPLICATION_OFFSET_CHECKPOINT};
-use ottla::log::manager::LogManager;
+use ottla::log::manager::{LogManager, ManagerOptions};
 use ottla::log::names::{FileName, FileState};
 use ottla::types::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicPartition};
 use support::kafka;
@@ -31,7 +31,13 @@ struct Written {
 
 fn manager(dir: &Path) -> LogManager {
     let cluster_id = kafka::expected()["cluster_id"].as_str().unwrap().to_owned();
-    LogManager::open(&[dir.to_owned()], NodeId(1), Some(&cluster_id), FOREVER).unwrap()
+    let options = ManagerOptions {
+        node_id: NodeId(1),
+        cluster_id: Some(&cluster_id),
+        producer_id_expiration: FOREVER,
+        open_files_max: 100,
+    };
+    LogManager::open(&[dir.to_owned()], &options).unwrap()
 }
 
 fn topic_config(topic: &str) -> TopicConfig {

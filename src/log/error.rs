@@ -24,6 +24,15 @@ pub enum LogError {
     /// `InconsistentTopicIdException`.
     #[error("{path}: holds the topic with the id {found}, not that with {topic_id}")]
     WrongTopic { path: PathBuf, found: TopicId, topic_id: TopicId },
+    /// The log dir failed before: nothing in it is relied on any more.
+    #[error("log dir {path} has failed")]
+    DirFailed { path: PathBuf },
+    /// A segment was removed or replaced while it was read: the log's present segments have the answer.
+    #[error("the segment was removed or replaced")]
+    Gone,
+    /// The disk would have to be waited for, where that is not allowed.
+    #[error("not in the page cache")]
+    Cold,
     #[error("the topic was deleted")]
     Retired,
     #[error("the broker is stopping")]
@@ -47,9 +56,12 @@ impl LogError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            LogError::Damaged { .. } | LogError::Io { .. } | LogError::WrongTopic { .. } => {
-                ErrorCode::KafkaStorageError
-            }
+            LogError::Damaged { .. }
+            | LogError::Io { .. }
+            | LogError::WrongTopic { .. }
+            | LogError::DirFailed { .. }
+            | LogError::Gone
+            | LogError::Cold => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             LogError::Retired => ErrorCode::UnknownTopicOrPartition,
             // A client looks for the leader again, and finds it after the restart.
@@ -87,6 +99,10 @@ pub(super) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| LogError::Io { path: path.to_owned(), source })
+        self.map_err(|source| match source.kind() {
+            // No file that may be waited for answers so.
+            io::ErrorKind::WouldBlock => LogError::Cold,
+            _ => LogError::Io { path: path.to_owned(), source },
+        })
     }
 }

@@ -42,7 +42,7 @@ impl Loading {
         while self.segments.len() > first + 1
             && let Some(empty) = self.segments.pop_if(|last| last.size() == 0)
         {
-            std::fs::remove_file(&empty.path).at(&empty.path)?;
+            sys::remove_file(&empty.path).at(&empty.path)?;
         }
         Ok(())
     }
@@ -101,7 +101,7 @@ impl Loading {
         let bytes_cut = segment.size() - position;
         let path = segment.path.display();
         tracing::warn!(%path, position, bytes_cut, %offset, reason = %source, "torn tail of the log cut off");
-        file.set_len(position).at(&segment.path)?;
+        sys::set_len(file, position).at(&segment.path)?;
         segment.set_size(position);
         Ok(())
     }
@@ -115,7 +115,7 @@ fn next_valid(scan: &mut Scan<'_>, segment: &Segment, expected: Offset) -> Resul
     Ok(Some(batch))
 }
 
-fn check_offsets(segment: &Segment, header: &BatchHeader, expected: Offset) -> Result<(), ScanError> {
+pub(super) fn check_offsets(segment: &Segment, header: &BatchHeader, expected: Offset) -> Result<(), ScanError> {
     let relative = header.last_offset().0.saturating_sub(segment.base_offset.0);
     if header.base_offset < expected || header.last_offset_delta < 0 || relative > i64::from(i32::MAX) {
         return Err(ScanError::Damaged(Damage::OffsetOrder { found: header.base_offset, expected }));
@@ -125,7 +125,7 @@ fn check_offsets(segment: &Segment, header: &BatchHeader, expected: Offset) -> R
 
 /// Whether a whole, valid batch lies somewhere from `position` on. A write that was cut short leaves none: then what is
 /// in front of it is damage, and cutting would throw records away.
-fn batch_follows(segment: &Segment, file: &File, position: u64, expected: Offset) -> std::io::Result<bool> {
+pub(super) fn batch_follows(segment: &Segment, file: &File, position: u64, expected: Offset) -> std::io::Result<bool> {
     let mut block = vec![0; SEARCH_BLOCK];
     let mut position = position;
     while position + HEADER_LEN as u64 <= segment.size() {

@@ -61,6 +61,11 @@ impl<'a> Input<'a> {
         self.take_nullable(length)?.map(Bytes::copy_from_slice).ok_or(WireError::Null)
     }
 
+    pub fn nullable_bytes(&mut self) -> Result<Option<Bytes>, WireError> {
+        let length = i64::from(self.i32()?);
+        Ok(self.take_nullable(length)?.map(Bytes::copy_from_slice))
+    }
+
     pub fn array_len(&mut self, compact: bool) -> Result<u32, WireError> {
         let length = self.length(compact)?;
         u32::try_from(length).map_err(|_| WireError::BadLength(length))

@@ -5,6 +5,7 @@ use super::*;
 use crate::config::RawConfig;
 use crate::log::checkpoint;
 use crate::log::epoch_cache::EpochEntry;
+use crate::log::manager::ManagerOptions;
 use crate::types::{NodeId, Offset};
 
 fn config(dirs: &[&Path]) -> Config {
@@ -123,7 +124,13 @@ fn two_dirs() -> (tempfile::TempDir, Config, [TopicId; 2]) {
 }
 
 fn manager(config: &Config) -> LogManager {
-    LogManager::open(&config.log_dirs, NodeId(1), None, Duration::from_secs(1)).unwrap()
+    let options = ManagerOptions {
+        node_id: NodeId(1),
+        cluster_id: None,
+        producer_id_expiration: Duration::from_secs(1),
+        open_files_max: 100,
+    };
+    LogManager::open(&config.log_dirs, &options).unwrap()
 }
 
 #[tokio::test]
