@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,9 +14,10 @@ use crate::api::{FetchSessions, ProducerIds, Services};
 use crate::config::Config;
 use crate::coordinator::group::GroupCoordinator;
 use crate::log::LogError;
+use crate::log::foreign::{self, ForeignError};
 use crate::log::manager::{LogManager, ManagerError, ManagerOptions};
 use crate::metadata::store::StoreError;
-use crate::metadata::{ChangeError, LocalStore, Metadata};
+use crate::metadata::{self, ChangeError, LocalStore, Metadata};
 use crate::partition::{Registry, Upkeep};
 use crate::server::{Bound, Server};
 use crate::sys;
@@ -35,6 +37,8 @@ const METADATA_DIR: &str = "__metadata";
 pub enum BrokerError {
     #[error(transparent)]
     LogDirs(#[from] ManagerError),
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     #[error("metadata: {0}")]
     Store(#[from] StoreError),
     #[error("metadata: {0}")]
@@ -136,8 +140,15 @@ fn bind(config: &Config) -> Result<Vec<Bound>, BrokerError> {
 }
 
 /// Opens what is on disk, recovering it where the last run did not end cleanly.
-async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
-    let first_dir = config.log_dirs.first().ok_or(BrokerError::NoLogDir)?;
+async fn open(mut config: Config, open_files_max: usize) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
+    let store_dir = config.log_dirs.first().ok_or(BrokerError::NoLogDir)?.join(METADATA_DIR);
+    let has_store = LocalStore::exists(&store_dir);
+    if !has_store {
+        foreign::check(&config.log_dirs, &Path::new(METADATA_DIR).join(LocalStore::FILE_NAME), config.adopt)?;
+    }
+    if let Some(node_id) = foreign::node_id(&config.log_dirs) {
+        config.take_node_id(node_id);
+    }
     let options = ManagerOptions {
         node_id: config.node_id,
         cluster_id: config.cluster_id.as_deref(),
@@ -146,8 +157,14 @@ async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bo
     };
     let manager = LogManager::open(&config.log_dirs, &options)?;
     let cluster_id = manager.cluster_id().to_string();
-    let store = LocalStore::open(&first_dir.join(METADATA_DIR))?.in_dir(manager.first_dir());
-    let metadata = Arc::new(Metadata::load(Box::new(store))?);
+    let store = match config.adopt && !has_store {
+        true => metadata::take_over(&store_dir, &manager, &config)?,
+        false => LocalStore::open(&store_dir)?,
+    };
+    if config.adopt && has_store {
+        tracing::info!(store = %store_dir.display(), "--adopt: there is a store already; nothing to take over");
+    }
+    let metadata = Arc::new(Metadata::load(Box::new(store.in_dir(manager.first_dir())))?);
     let are_all = manager.unopened().is_empty();
     let leftovers = metadata.adopt(manager.found(), are_all, config.groups.clone()).await?;
     finish_deletions(&manager, &metadata, &leftovers)?;

@@ -174,7 +174,7 @@ pub(super) static BROKER_KEYS: &[Key] = &[
     fixed("max.incremental.fetch.session.cache.slots", Int, Some("1000")).valid(AtLeast(0)).acts(),
     fixed("max.request.partition.size.limit", Int, Some("2000")).valid(AtLeast(1)).acts(),
     dynamic("message.max.bytes", Int, Some("1048588")).valid(AtLeast(0)).acts(),
-    fixed("metadata.log.dir", String, None),
+    fixed("metadata.log.dir", String, None).acts(),
     fixed("metadata.log.max.record.bytes.between.snapshots", Long, Some("20971520")),
     fixed("metadata.log.max.snapshot.interval.ms", Long, Some("3600000")),
     fixed("metadata.log.segment.bytes", Int, Some("1073741824")),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::checkpoint::{
-    self, CheckpointError, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
-    REPLICATION_OFFSET_CHECKPOINT,
+    self, CheckpointError, LEADER_EPOCH_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA,
+    RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
 use super::error::IoContext;
 use super::log_dir::{self, Locked, LogDir};
@@ -22,7 +22,7 @@ use super::removals::Removals;
 use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions};
 use crate::config::TopicConfig;
 use crate::sys;
-use crate::types::{NodeId, Offset, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 
 /// Kafka's own log of cluster metadata: not a partition of ours.
 pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
@@ -177,6 +177,13 @@ impl LogManager {
     pub fn found(&self) -> BTreeMap<TopicPartition, Option<TopicId>> {
         let state = self.state.lock();
         state.partitions.iter().map(|(partition, place)| (partition.clone(), place.topic_id)).collect()
+    }
+
+    /// The epoch in which a partition that has a folder was led last.
+    pub fn leader_epoch(&self, partition: &TopicPartition) -> Option<LeaderEpoch> {
+        let dir = self.state.lock().partitions.get(partition).and_then(|place| self.dirs.get(place.dir))?;
+        let epochs = checkpoint::read_epochs(&dir.path.join(partition.to_string()).join(LEADER_EPOCH_CHECKPOINT));
+        epochs.ok()?.last().map(|entry| entry.epoch)
     }
 
     /// Opens one partition's log: in the directory that has its folder, else in the one with the fewest partitions.

@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
+pub mod foreign;
 pub mod inspect;
 pub mod manager;
 pub mod names;

@@ -117,7 +117,9 @@ impl Registry {
         }
         let config = TopicConfig::resolve(&self.broker, &topic.configs);
         match self.manager.open_log(&id, topic.id, config.clone()) {
-            Ok((writer, reader)) => Ok(Slot::Open(Arc::new(Partition::new(id, topic.id, config, writer, reader)))),
+            Ok((writer, reader)) => {
+                Ok(Slot::Open(Arc::new(Partition::new(id, topic.id, topic.leader_epoch, config, writer, reader))))
+            }
             Err(error) => {
                 tracing::error!(partition = %id, %error, "partition is offline");
                 if matches!(error, LogError::Io { .. }) { Err(OpenError::Offline) } else { Ok(Slot::Offline) }

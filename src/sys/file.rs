@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
+use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, fallocate, fcntl};
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
@@ -149,11 +149,29 @@ pub fn sync_if_exists(path: &Path) -> io::Result<()> {
 pub type FileLock = Flock<File>;
 
 /// Takes the exclusive lock of `file`, or gives `None` where another process has it. Dropping the lock releases it.
+///
+/// A lock of `fcntl` goes with it: by one a Kafka holds its directories (Java's `FileChannel.tryLock`), and the two kinds
+/// do not see each other.
 pub fn try_lock_exclusive(file: File) -> io::Result<Option<FileLock>> {
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, error)) => Err(error.into()),
+    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, error)) => return Err(error.into()),
+    };
+    match fcntl(&*lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(None),
+        // A file system without such locks has the other kind.
+        Ok(_) | Err(_) => Ok(Some(lock)),
+    }
+}
+
+fn whole_file() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 

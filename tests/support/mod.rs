@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod data_dir;
+pub mod kafka;
 pub mod requests;
 pub mod topics;
 
@@ -56,13 +57,25 @@ impl Broker {
         started.expect("the broker ended before it listened")
     }
 
+    /// As [`Broker::start_on`], with other arguments too: flags, and more directories.
+    pub fn start_with_args(data: &Arc<TempDir>, args: &[&str], overrides: &[&str]) -> Broker {
+        let dirs = [data.path().to_owned()];
+        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn_with(data, &dirs, args, overrides).listening());
+        started.expect("the broker ended before it listened")
+    }
+
     fn spawn(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
+        Broker::spawn_with(data, dirs, &[], overrides)
+    }
+
+    fn spawn_with(data: &Arc<TempDir>, dirs: &[PathBuf], args: &[&str], overrides: &[&str]) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.arg("--listen").arg(address.to_string());
         for dir in dirs {
             command.arg("--data").arg(dir);
         }
+        command.args(args);
         for setting in overrides {
             command.arg("--override").arg(setting);
         }

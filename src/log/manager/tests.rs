@@ -96,6 +96,25 @@ fn a_stop_is_clean_only_if_it_was_marked() {
 }
 
 #[test]
+fn the_broker_epoch_in_a_mark_is_kept_until_a_stop_that_is_not_clean() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let mark = root.path().join(".kafka_cleanshutdown");
+    let of_none = r#"{"version":0,"brokerEpoch":-1}"#;
+    let kafkas = r#"{"version":0,"brokerEpoch":14}"#;
+    let endless = format!("{}7}}", kafkas.trim_end_matches('}').repeat(9));
+    for (found, kept) in [(kafkas, kafkas), ("", of_none), ("{}", of_none), ("14}", of_none), (&endless, of_none)] {
+        fs::write(&mark, found).unwrap();
+        run(&dirs, TopicId::random(), 0);
+        assert_eq!(fs::read_to_string(&mark).unwrap(), kept, "{found}");
+    }
+    fs::write(&mark, kafkas).unwrap();
+    drop(open(&dirs));
+    run(&dirs, TopicId::random(), 0);
+    assert_eq!(fs::read_to_string(&mark).unwrap(), of_none);
+}
+
+#[test]
 fn a_partition_that_was_not_recovered_keeps_its_directory_from_being_clean() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().to_owned()];
