@@ -8,6 +8,7 @@ use super::producer_snapshot::SnapshotError;
 use super::producer_state::ProducerStateError;
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::BatchError;
+use crate::sys;
 use crate::types::{Offset, TopicId};
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum LogError {
     Damaged { path: PathBuf, position: u64, offset: Offset, source: Damage },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    /// The process has no file descriptor left. Nothing is wrong with the file, and the next try may succeed.
+    #[error("{path}: {source}")]
+    NoDescriptor { path: PathBuf, source: io::Error },
     #[error("batch set of {bytes} bytes is larger than a segment of {segment_bytes}")]
     TooLarge { bytes: u64, segment_bytes: u32 },
     /// `InconsistentTopicIdException`.
@@ -50,11 +54,19 @@ pub enum Damage {
 }
 
 impl LogError {
+    pub(super) fn io(path: PathBuf, source: io::Error) -> LogError {
+        if sys::is_out_of_descriptors(&source) {
+            return LogError::NoDescriptor { path, source };
+        }
+        LogError::Io { path, source }
+    }
+
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             LogError::Damaged { .. }
             | LogError::Io { .. }
+            | LogError::NoDescriptor { .. }
             | LogError::WrongTopic { .. }
             | LogError::DirFailed { .. }
             | LogError::Gone => ErrorCode::KafkaStorageError,
@@ -70,7 +82,7 @@ impl LogError {
 impl From<CheckpointError> for LogError {
     fn from(error: CheckpointError) -> LogError {
         match error {
-            CheckpointError::Io { path, source } => LogError::Io { path, source },
+            CheckpointError::Io { path, source } => LogError::io(path, source),
             CheckpointError::Malformed { path, problem } => {
                 LogError::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, problem) }
             }
@@ -95,6 +107,6 @@ pub(super) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| LogError::Io { path: path.to_owned(), source })
+        self.map_err(|source| LogError::io(path.to_owned(), source))
     }
 }

@@ -35,6 +35,7 @@ pub struct LogManager {
     /// Told when a dir fails.
     failures: Arc<Notify>,
     removals: Arc<Removals>,
+    open_files: Arc<OpenFiles>,
     state: Mutex<State>,
 }
 
@@ -111,6 +112,7 @@ impl LogManager {
             producer_id_expiration: options.producer_id_expiration,
             failures,
             removals,
+            open_files,
             state: Mutex::new(state),
         })
     }
@@ -209,8 +211,8 @@ impl LogManager {
             if let Err(error) = reader.flush_sealed() {
                 tracing::error!(%partition, %error, "sealed segments could not be flushed");
             }
-            reader.release_idle_files();
         }
+        self.open_files.close_idle();
         let mut state = self.state.lock();
         for (index, dir) in self.dirs.iter().enumerate() {
             if state.partitions.values().any(|place| place.dir == index && place.has_moved()) {

@@ -60,13 +60,14 @@ pub(super) struct Loading {
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
+        let files = &options.context.open_files;
         for name in list(&options)? {
             let path = options.dir.join(name.to_string());
             match (name.state, name.kind) {
                 (FileState::Live, FileKind::Log) => {
                     let size = path.metadata().at(&path)?.len();
                     let interval = options.config.index_interval_bytes;
-                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval)));
+                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval, files)));
                 }
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
                 (FileState::Live, _) => {}
@@ -243,7 +244,7 @@ impl Loading {
 
 /// The files of segments, and producer snapshots.
 fn list(options: &OpenOptions) -> Result<Vec<FileName>, LogError> {
-    let entries = match std::fs::read_dir(&options.dir) {
+    let entries = match options.context.open_files.with_descriptor(|| std::fs::read_dir(&options.dir)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).at(&options.dir),

@@ -59,11 +59,6 @@ impl LogReader {
         self.shared.flush_sealed()
     }
 
-    /// Closes the files that nobody has used since the last call.
-    pub fn release_idle_files(&self) {
-        self.shared.view().segments.iter_from(0).for_each(|segment| segment.release_idle_files());
-    }
-
     /// The epoch of the newest batch, `None` in an empty log.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
         self.shared.epochs.read().latest().map(|latest| latest.epoch)

@@ -5,12 +5,14 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 
 use super::AbortedTxn;
 use super::error::{IoContext, LogError};
+use super::open_files::OpenFiles;
 use super::producer_state::{CompletedTxn, ProducerState};
 use crate::protocol::batch::BatchHeader;
 use crate::protocol::records::EndTxnMarker;
@@ -67,6 +69,7 @@ impl TxnEntry {
 #[derive(Debug)]
 pub(super) struct TxnIndex {
     path: PathBuf,
+    files: Arc<OpenFiles>,
     /// Held while looking and while making the file: a look that ends after the file was made must not say that there is
     /// none.
     presence: Mutex<Presence>,
@@ -82,14 +85,14 @@ enum Presence {
 }
 
 impl TxnIndex {
-    pub(super) fn new(path: PathBuf) -> TxnIndex {
-        TxnIndex { path, presence: Mutex::new(Presence::Unknown) }
+    pub(super) fn new(path: PathBuf, files: &Arc<OpenFiles>) -> TxnIndex {
+        TxnIndex { path, files: Arc::clone(files), presence: Mutex::new(Presence::Unknown) }
     }
 
     /// Adds an aborted transaction. An abort is rare: the file is opened for each.
     pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
         let mut presence = self.presence.lock();
-        let file = sys::open_or_create(&self.path).at(&self.path)?;
+        let file = self.files.with_descriptor(|| sys::open_or_create(&self.path)).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
         *presence = Presence::Unknown;
         let position = length - length % ENTRY_BYTES as u64;
@@ -142,7 +145,7 @@ impl TxnIndex {
             Presence::Gone => return Err(LogError::Gone),
             Presence::Unknown => {}
         }
-        match File::open(&self.path) {
+        match self.files.with_descriptor(|| File::open(&self.path)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *presence = Presence::Missing;
@@ -167,8 +170,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first_offset, last_offset) = (Offset(0), Offset(1));
         let entry = TxnEntry { producer_id: ProducerId(1), first_offset, last_offset, last_stable_offset: Offset(2) };
+        let files = Arc::new(OpenFiles::up_to(1));
         for round in 0..500 {
-            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")));
+            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")), &files);
             std::thread::scope(|scope| {
                 scope.spawn(|| index.collect(first_offset, last_offset, &mut Vec::new()).unwrap());
                 index.append(entry).unwrap();

@@ -182,7 +182,8 @@ impl LogWriter {
         self.complete_active(base_offset)?;
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
         let interval = self.options.config.index_interval_bytes;
-        let segment = Arc::new(Segment::create(&self.shared.dir, base_offset, interval)?);
+        let segment =
+            Arc::new(Segment::create(&self.shared.dir, base_offset, interval, &self.shared.context.open_files)?);
         if let Some(Active { segment: old, tail, .. }) = &self.active {
             old.seal(Some(tail.max));
         }

@@ -162,7 +162,8 @@ impl Partition {
             return ErrorCode::UnknownTopicOrPartition;
         }
         let code = error.error_code();
-        if code == ErrorCode::KafkaStorageError {
+        // The want of a descriptor is said where it is met, and not for each request.
+        if code == ErrorCode::KafkaStorageError && !matches!(error, LogError::NoDescriptor { .. }) {
             tracing::error!(partition = %self.id, %error, "storage error");
         }
         code
