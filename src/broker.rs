@@ -136,10 +136,10 @@ async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bo
     let was_clean = manager.was_clean();
     let partitions = Arc::new(Registry::new(manager, metadata.clone(), config.broker.clone()));
     let groups = GroupCoordinator::new(config.groups.clone(), metadata.clone(), partitions.clone());
-    let (recovered, loaded) = (partitions.clone(), groups.clone());
+    let (recovered, loaded, recovery_threads) = (partitions.clone(), groups.clone(), config.logs.recovery_threads);
     blocking(move || {
         if !was_clean {
-            recovered.open_found();
+            recovered.recover(recovery_threads);
         }
         loaded.load();
         Ok(())

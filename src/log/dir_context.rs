@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
@@ -19,6 +19,8 @@ pub struct DirContext {
     failures: Arc<Notify>,
     pub(super) open_files: Arc<OpenFiles>,
     pub(super) removals: Arc<Removals>,
+    /// Bytes of logs that recovery has read.
+    pub(super) recovery_bytes: AtomicU64,
 }
 
 impl DirContext {
@@ -28,7 +30,8 @@ impl DirContext {
     }
 
     pub fn new(path: &Path, failures: Arc<Notify>, open_files: Arc<OpenFiles>, removals: Arc<Removals>) -> DirContext {
-        DirContext { path: path.to_owned(), failed: AtomicBool::new(false), failures, open_files, removals }
+        let (path, failed, recovery_bytes) = (path.to_owned(), AtomicBool::new(false), AtomicU64::new(0));
+        DirContext { path, failed, failures, open_files, removals, recovery_bytes }
     }
 
     /// After a failed write or fsync nothing that the dir holds can be relied on to get to the disk: no later write to it
@@ -42,6 +45,15 @@ impl DirContext {
 
     pub(super) fn check(&self) -> Result<(), LogError> {
         if self.has_failed() { Err(LogError::DirFailed { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of logs that recovery has read so far.
+    pub fn recovery_bytes(&self) -> u64 {
+        self.recovery_bytes.load(Ordering::Relaxed)
     }
 
     pub fn has_failed(&self) -> bool {

@@ -54,6 +54,8 @@ pub struct ManagerOptions<'a> {
 struct State {
     /// Every partition that has a folder, or was opened and will get one.
     partitions: BTreeMap<TopicPartition, Place>,
+    /// How many of them each log dir has.
+    counts: Vec<usize>,
     /// Log dirs whose checkpoints still name a partition that is gone. They are rewritten before a new partition, which
     /// may have that name again, is placed there.
     stale_checkpoints: BTreeSet<usize>,
@@ -141,6 +143,17 @@ impl LogManager {
     pub fn found(&self) -> BTreeMap<TopicPartition, Option<TopicId>> {
         let state = self.state.lock();
         state.partitions.iter().map(|(partition, place)| (partition.clone(), place.topic_id)).collect()
+    }
+
+    /// What an unclean stop left to be recovered, by log dir.
+    pub fn unrecovered(&self) -> Vec<(Arc<DirContext>, Vec<TopicPartition>)> {
+        let state = self.state.lock();
+        let of_dir = |index: usize| {
+            let here = state.partitions.iter().filter(|(_, place)| place.dir == index && place.needs_recovery);
+            here.map(|(partition, _)| partition.clone()).collect::<Vec<_>>()
+        };
+        let dirs = self.dirs.iter().enumerate().map(|(index, dir)| (Arc::clone(&dir.context), of_dir(index)));
+        dirs.filter(|(_, partitions)| !partitions.is_empty()).collect()
     }
 
     /// Opens one partition's log: in the directory that has its folder, else in the one with the fewest partitions.
@@ -262,6 +275,7 @@ impl State {
                 needs_recovery: !was_clean,
                 reader: None,
             };
+            self.count(others.len(), 1);
             if let Some(other) = self.partitions.insert(partition.clone(), place) {
                 let first = others.get(other.dir).map(|dir| dir.path.clone()).unwrap_or_default();
                 return Err(ManagerError::Duplicate { partition: partition.clone(), first, second: path.clone() });
@@ -277,13 +291,14 @@ impl State {
         topic_id: TopicId,
         dirs: &'a [LogDir],
     ) -> Result<(&'a LogDir, &'a mut Place), LogError> {
-        let index = match self.partitions.get(partition) {
-            Some(place) => place.dir,
-            None => self.emptiest(dirs.len()),
-        };
+        let placed = self.partitions.get(partition).map(|place| place.dir);
+        let index = placed.unwrap_or_else(|| self.emptiest(dirs.len()));
         let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
-        if !self.partitions.contains_key(partition) && self.stale_checkpoints.remove(&index) {
-            self.write_checkpoints(index, &dir.path)?;
+        if placed.is_none() {
+            if self.stale_checkpoints.remove(&index) {
+                self.write_checkpoints(index, &dir.path)?;
+            }
+            self.count(index, 1);
         }
         let place = self.partitions.entry(partition.clone()).or_insert(Place {
             dir: index,
@@ -298,18 +313,22 @@ impl State {
 
     fn forget(&mut self, partition: &TopicPartition) {
         let place = self.partitions.remove(partition);
+        place.iter().for_each(|place| self.count(place.dir, -1));
         let is_named = |place: &Place| place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO;
         self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
     }
 
     fn emptiest(&self, dirs: usize) -> usize {
-        let mut counts = vec![0_usize; dirs];
-        for place in self.partitions.values() {
-            if let Some(count) = counts.get_mut(place.dir) {
-                *count += 1;
-            }
+        (0..dirs).min_by_key(|dir| self.counts.get(*dir).copied().unwrap_or(0)).unwrap_or(0)
+    }
+
+    fn count(&mut self, dir: usize, change: isize) {
+        if self.counts.len() <= dir {
+            self.counts.resize(dir + 1, 0);
         }
-        (0..dirs).min_by_key(|dir| counts.get(*dir).copied()).unwrap_or(0)
+        if let Some(count) = self.counts.get_mut(dir) {
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     /// Log starts are named only where they are not simply the first segment's base; the high watermark is the recovery

@@ -59,6 +59,11 @@ impl LogReader {
         self.shared.flush_sealed()
     }
 
+    /// Moves the recovery point to the end. Blocking; appends and reads go on meanwhile.
+    pub fn flush(&self) -> Result<(), LogError> {
+        self.shared.flush()
+    }
+
     /// The epoch of the newest batch, `None` in an empty log.
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
         self.shared.epochs.read().latest().map(|latest| latest.epoch)

@@ -248,7 +248,12 @@ impl Segment {
     }
 
     /// A walk from the entry's position, if a batch stands there that may have such an entry.
-    fn scan_at<'a>(&self, file: &'a File, entry: OffsetEntry, size: u64) -> Result<Option<Scan<'a>>, LogError> {
+    pub(super) fn scan_at<'a>(
+        &self,
+        file: &'a File,
+        entry: OffsetEntry,
+        size: u64,
+    ) -> Result<Option<Scan<'a>>, LogError> {
         let mut scan = Scan::headers(file, u64::from(entry.position), size);
         let offsets = self.base_offset..=self.base_offset.plus(i64::from(entry.relative_offset));
         match scan.peek() {
@@ -259,7 +264,7 @@ impl Segment {
     }
 
     /// Whether the batch that a time index entry names has the timestamp that the entry says.
-    fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
+    pub(super) fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
         let offset = self.base_offset.plus(i64::from(entry.relative_offset));
         Ok(self
             .find(offset, size)?
@@ -330,13 +335,18 @@ impl Segment {
         let first = Scan::headers(&file, 0, size).next().map_err(|error| damaged(error, 0))?;
         let mut tail = Tail::resumed(max, first.map(|batch| batch.header.max_timestamp));
         while let Some(batch) = scan.next().map_err(|error| damaged(error, scan.position()))? {
-            let (offset_entry, time_entry) = tail.observe(self, &batch);
-            offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
-            time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
-            self.offset_index.make_room()?;
-            self.time_index.make_room()?;
+            self.note(&mut tail, &batch)?;
         }
         Ok(tail)
+    }
+
+    /// Takes the next batch into account, in the indexes too.
+    pub(super) fn note(&self, tail: &mut Tail, batch: &Located) -> Result<(), LogError> {
+        let (offset_entry, time_entry) = tail.observe(self, batch);
+        offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
+        time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
+        self.offset_index.make_room()?;
+        self.time_index.make_room()
     }
 
     /// Rebuilds the indexes of a segment that no writer appends to, once. Whether they are now as the log says.

@@ -103,6 +103,23 @@ impl TxnIndex {
         sys::remove_file_if_exists(&self.path).at(&self.path)
     }
 
+    /// Cuts off what was indexed at or after `offset`, and what is no entry.
+    pub(super) fn keep_before(&self, offset: Offset) -> Result<(), LogError> {
+        let Some(file) = self.open()? else { return Ok(()) };
+        let (mut kept, mut before) = (0, Offset(-1));
+        let mut entry = [0; ENTRY_BYTES];
+        while sys::pread_up_to(&file, &mut entry, kept).at(&self.path)? == ENTRY_BYTES {
+            // Zeros are an entry too, by their version: but no marker is its transaction's first record.
+            let rises = |entry: &TxnEntry| entry.first_offset < entry.last_offset && entry.last_offset > before;
+            match TxnEntry::decode(&entry).filter(rises) {
+                Some(TxnEntry { last_offset, .. }) if last_offset < offset => before = last_offset,
+                Some(_) | None => break,
+            }
+            kept += ENTRY_BYTES as u64;
+        }
+        sys::set_len(&file, kept).at(&self.path)
+    }
+
     /// The segment leaves the log.
     pub(super) fn retire(&self) {
         *self.presence.lock() = Presence::Gone;
@@ -145,7 +162,7 @@ impl TxnIndex {
             Presence::Gone => return Err(LogError::Gone),
             Presence::Unknown => {}
         }
-        match self.files.with_descriptor(|| File::open(&self.path)) {
+        match self.files.with_descriptor(|| sys::open(&self.path)) {
             Ok(file) => Ok(Some(file)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 *presence = Presence::Missing;

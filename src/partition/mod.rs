@@ -1,6 +1,7 @@
 //! A partition as clients see it: one object, one append lock. Order, offsets, producer state and the log end move
 //! together under that lock, and no lock is held across an await.
 
+mod recovery;
 mod registry;
 mod upkeep;
 mod waiters;
@@ -145,6 +146,14 @@ impl Partition {
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
         let read = self.reader().read(offset, limit, isolation == Isolation::ReadCommitted);
         Ok((offsets, read.map_err(|error| self.failed(&error))?))
+    }
+
+    /// Makes the log durable up to its end if nothing was appended since the last call. Appends wait for no disk meanwhile.
+    fn settle(&self) -> Result<(), LogError> {
+        let Some(end_offset) = self.writer.lock().settle()? else { return Ok(()) };
+        self.reader().flush()?;
+        self.writer.lock().settled(end_offset);
+        Ok(())
     }
 
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait

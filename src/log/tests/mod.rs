@@ -3,10 +3,13 @@
 mod aborted;
 mod concurrency;
 mod indexes;
+mod open_files;
+mod power_loss;
 mod producers;
 mod read;
 mod recovery;
 mod reopen;
+mod resume;
 mod rolling;
 mod time;
 
