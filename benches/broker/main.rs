@@ -7,11 +7,17 @@
 //! figures depend on the machine.
 //!
 //! `-- --mib N` sets the data moved in each run (default 1024), `-- --rounds N` the number of pairs (default 3).
+//!
+//! By name, `-- partitions`, `-- seeks` and `-- recovery` measure what scale costs instead; each has a file.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod client;
+mod data;
+mod partitions;
 mod process;
 mod raw;
+mod recovery;
+mod seeks;
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +50,13 @@ fn main() {
         at.map_or(default, |at| args[at + 1].parse().expect("a number"))
     };
     let options = Options { mib: number("--mib", 1024), rounds: number("--rounds", 3) as usize };
+    let is_named = |name: &str| args.iter().any(|arg| arg == name);
+    match () {
+        () if is_named("partitions") => return partitions::run(number("--partitions", 10_000)),
+        () if is_named("seeks") => return seeks::run(),
+        () if is_named("recovery") => return recovery::run(number("--mib", 4096)),
+        () => {}
+    }
     println!("{} MiB in each run, {} rounds, batches of 1 MiB of 1 KiB records\n", options.mib, options.rounds);
     startup();
     throughput(&options);

@@ -265,6 +265,62 @@ mod tests {
         assert_eq!(partition.config().max_message_bytes, 7);
     }
 
+    fn topic_of(metadata: &Metadata, partitions: i32) -> Arc<Topic> {
+        let mut edit = metadata.edit();
+        let (id, name) = (TopicId::random(), "a".into());
+        edit.apply(Change::CreateTopic { name, id, partitions, configs: Default::default() }).unwrap();
+        Arc::clone(edit.commit().unwrap().topic("a").unwrap())
+    }
+
+    #[test]
+    fn a_partition_that_many_ask_for_at_once_is_opened_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (metadata, registry) = on(dir.path());
+        let topic = topic_of(&metadata, 50);
+        for index in 0..topic.partitions {
+            let found: Vec<_> = std::thread::scope(|scope| {
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| registry.get(&topic, index).unwrap())).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+            });
+            assert!(found.iter().all(|partition| Arc::ptr_eq(partition, &found[0])));
+        }
+    }
+
+    #[test]
+    fn a_partition_that_takes_long_to_open_keeps_none_of_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let (metadata, registry) = on(dir.path());
+        let topic = topic_of(&metadata, 2);
+        // Whoever reads it waits until somebody writes.
+        let slow = dir.path().join("log/a-0/leader-epoch-checkpoint");
+        std::fs::create_dir_all(slow.parent().unwrap()).unwrap();
+        nix::unistd::mkfifo(&slow, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| registry.get(&topic, 0));
+            while !matches!(registry.slots.read().get(&(topic.id, 0)), Some(Slot::Opening(_))) {
+                std::thread::yield_now();
+            }
+            let second = scope.spawn(|| registry.get(&topic, 0));
+            registry.get(&topic, 1).unwrap();
+            assert!(!first.is_finished() && !second.is_finished());
+            std::fs::write(&slow, "").unwrap();
+            let (first, second) = (first.join().unwrap().unwrap(), second.join().unwrap().unwrap());
+            assert!(Arc::ptr_eq(&first, &second));
+        });
+    }
+
+    #[test]
+    fn a_partition_that_could_not_be_opened_for_a_passing_reason_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (metadata, registry) = on(dir.path());
+        let topic = topic_of(&metadata, 1);
+        let folder = dir.path().join("log/a-0");
+        std::fs::write(&folder, "in the way").unwrap();
+        assert!(matches!(registry.get(&topic, 0), Err(OpenError::Offline)));
+        std::fs::remove_file(&folder).unwrap();
+        registry.get(&topic, 0).unwrap();
+    }
+
     #[test]
     fn nothing_is_opened_or_appended_behind_the_clean_shutdown_mark() {
         let dir = tempfile::tempdir().unwrap();

@@ -14,6 +14,12 @@ pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))
 }
 
+/// How many files this process may have open.
+pub fn open_file_limit() -> u64 {
+    // POSIX's least, which no system gives.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(20, |(soft, _)| soft)
+}
+
 /// Raises the soft limit of open files to the hard one and returns what is in force.
 pub fn raise_open_file_limit() -> std::io::Result<u64> {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;

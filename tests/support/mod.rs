@@ -44,19 +44,25 @@ impl Broker {
 
     /// Starts on a data directory that an earlier broker may have left.
     pub fn start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+        Broker::start_as(data, overrides, |command| command)
+    }
+
+    /// As [`Broker::start_on`], with a command that `change` may put into another environment.
+    pub fn start_as(data: &Arc<TempDir>, overrides: &[&str], change: impl Fn(Command) -> Command) -> Broker {
         // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, overrides).listening());
+        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, overrides, &change).listening());
         started.expect("the broker ended before it listened")
     }
 
-    fn spawn(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+    fn spawn(data: &Arc<TempDir>, overrides: &[&str], change: impl Fn(Command) -> Command) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.arg("--listen").arg(address.to_string()).arg("--data").arg(data.path());
         for setting in overrides {
             command.arg("--override").arg(setting);
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = change(command).spawn().unwrap();
         Broker { process, address, data: data.clone() }
     }
 
