@@ -29,7 +29,7 @@ pub fn make(dir: &Path, topics: &[Topic]) {
         node_id: NodeId(1),
         cluster_id: None,
         producer_id_expiration: Duration::from_secs(3600),
-        open_files_max: 1 << 20,
+        open_files_max: 512,
     };
     let manager = LogManager::open(&[dir.to_owned()], &options).unwrap();
     for topic in topics {

@@ -103,23 +103,25 @@ impl Shared {
             return Err(io::Error::other("an earlier flush failed")).at(&self.dir);
         }
         let synced = self.sync(view, recovery_point, end);
-        *flush_failed = synced.is_err();
+        // Without a descriptor nothing was tried that could have lost anything.
+        *flush_failed = synced.as_ref().is_err_and(|error| !matches!(error, LogError::NoDescriptor { .. }));
         synced?;
         *self.durability.recovery_point.lock() = end;
         Ok(())
     }
 
     fn sync(&self, view: &View, from: Offset, end: Offset) -> Result<(), LogError> {
+        let files = &self.context.open_files;
         let unsynced = view.segments.iter_from(view.segments.floor_index(from));
         for segment in unsynced.take_while(|segment| segment.base_offset < end) {
             segment.sync()?;
         }
         for path in [self.snapshot_path(end), self.dir.join(LEADER_EPOCH_CHECKPOINT), self.dir.join(PARTITION_METADATA)]
         {
-            sys::sync_if_exists(&path).at(&path)?;
+            files.with_descriptor(|| sys::sync_if_exists(&path)).at(&path)?;
         }
-        sys::sync_dir(&self.dir).at(&self.dir)?;
-        self.dir.parent().map_or(Ok(()), |log_dir| sys::sync_dir(log_dir).at(log_dir))
+        files.with_descriptor(|| sys::sync_dir(&self.dir)).at(&self.dir)?;
+        self.dir.parent().map_or(Ok(()), |log_dir| files.with_descriptor(|| sys::sync_dir(log_dir)).at(log_dir))
     }
 }
 

@@ -126,7 +126,7 @@ impl TxnIndex {
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        sys::sync_if_exists(&self.path).at(&self.path)
+        self.files.with_descriptor(|| sys::sync_if_exists(&self.path)).at(&self.path)
     }
 
     /// Adds to `found` the transactions that overlap `from..upper`; whether later segments cannot have more

@@ -39,7 +39,9 @@ impl Registry {
                 }
             }
             drop(finished);
-            report(&progress, total, &contexts);
+            report(&progress, PROGRESS_INTERVAL, |done| {
+                tracing::info!("recovering: {done} of {total} logs, {} MiB read", mib_read(&contexts));
+            });
         });
         tracing::info!(
             logs = total,
@@ -66,9 +68,9 @@ impl Registry {
     }
 }
 
-/// Says how far the recovery is until it is over.
-fn report(progress: &mpsc::Receiver<()>, total: usize, contexts: &[Arc<DirContext>]) {
-    let (mut done, mut due) = (0, Instant::now() + PROGRESS_INTERVAL);
+/// Says every `interval` how many logs are done, until all who do them have ended.
+fn report(progress: &mpsc::Receiver<()>, interval: Duration, mut say: impl FnMut(usize)) {
+    let (mut done, mut due) = (0, Instant::now() + interval);
     loop {
         match progress.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(()) => done += 1,
@@ -76,12 +78,35 @@ fn report(progress: &mpsc::Receiver<()>, total: usize, contexts: &[Arc<DirContex
             Err(RecvTimeoutError::Timeout) => {}
         }
         if Instant::now() >= due {
-            tracing::info!("recovering: {done} of {total} logs, {} MiB read", mib_read(contexts));
-            due = Instant::now() + PROGRESS_INTERVAL;
+            say(done);
+            due = Instant::now() + interval;
         }
     }
 }
 
 fn mib_read(contexts: &[Arc<DirContext>]) -> u64 {
     contexts.iter().map(|context| context.recovery_bytes()).sum::<u64>() >> 20
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_said_again_and_again_until_all_is_done() {
+        let (finished, progress) = mpsc::channel();
+        let mut finished = Some(finished);
+        let mut said = Vec::new();
+        report(&progress, Duration::from_millis(1), |done| {
+            said.push(done);
+            match &finished {
+                Some(more) if done < 3 => more.send(()).unwrap(),
+                _ => finished = None,
+            }
+        });
+        // Also between one log that is done and the next.
+        assert_eq!(said.first(), Some(&0));
+        assert_eq!(said.last(), Some(&3));
+        assert!(said.is_sorted());
+    }
 }

@@ -20,12 +20,18 @@ fn lose_power(path: &Path, versions: &[Vec<u8>], flushed: usize, pick: &mut impl
         let end = (at + SECTOR).min(length);
         // The last version most of the time, so that there are batches behind the holes.
         let version = &versions[if pick(3) == 0 { pick(versions.len()) } else { versions.len() - 1 }];
-        for position in at.max(flushed)..end {
-            left[position] = version.get(position).copied().unwrap_or(0);
+        let from = at.max(flushed);
+        for (byte, position) in left[from..end].iter_mut().zip(from..) {
+            *byte = version.get(position).copied().unwrap_or(0);
         }
         at = end;
     }
     std::fs::write(path, left).unwrap();
+}
+
+fn lengths(fixture: &Fixture) -> std::collections::BTreeMap<PathBuf, usize> {
+    let files = std::fs::read_dir(&fixture.options.dir).unwrap().map(|entry| entry.unwrap().path());
+    files.map(|path| (path.clone(), path.metadata().unwrap().len() as usize)).collect()
 }
 
 /// Numbers that look random.
@@ -65,12 +71,16 @@ proptest! {
             if index == flushed_at {
                 writer.shared.flush().unwrap();
                 fixture.options.recovery_point = reader.recovery_point();
-                flushed = versions.iter().map(|(path, all)| (path.clone(), all.last().unwrap().len())).collect();
+                flushed = lengths(&fixture);
             }
         }
         drop(writer);
         for (path, versions) in &versions {
             lose_power(path, versions, flushed.get(path).copied().unwrap_or(0), &mut pick);
+        }
+        for path in lengths(&fixture).into_keys().filter(|path| !versions.contains_key(path)) {
+            let written = std::fs::read(&path).unwrap();
+            lose_power(&path, &[Vec::new(), written], flushed.get(&path).copied().unwrap_or(0), &mut pick);
         }
         let opened = fixture.open_unclean();
         prop_assert!(opened.is_ok(), "{}", opened.unwrap_err());
