@@ -145,10 +145,12 @@ impl Loading {
         if !is_torn && !damage::is_unwritten(segment, file, position, offset, behind).at(&segment.path)? {
             return Err(segment.damaged(damage, position, offset));
         }
+        // A segment that was made as long as it may get, and not cut to its length in time: the log goes on behind it.
+        let goes_on = self.segments.get(index + 1).is_some_and(|next| next.base_offset == offset);
         let (path, reason) = (segment.path.display(), damage);
         let bytes_cut = segment.size() - position;
-        if is_torn {
-            tracing::warn!(%path, position, bytes_cut, %offset, %reason, "torn tail of the log cut off");
+        if is_torn || goes_on {
+            tracing::warn!(%path, position, bytes_cut, %offset, %reason, "torn tail of a segment cut off");
         } else {
             let (batches, segments) = (behind.batches, self.segments.len() - index - 1);
             tracing::warn!(
@@ -159,11 +161,7 @@ impl Loading {
         }
         sys::set_len(file, position).at(&segment.path)?;
         segment.set_size(position);
-        // A segment that was made as long as it may get, and not cut to its length before it was left: the log goes on behind it.
-        if self.segments.get(index + 1).is_some_and(|next| next.base_offset == offset) {
-            return Ok(());
-        }
-        self.set_aside_after(index)
+        if goes_on { Ok(()) } else { self.set_aside_after(index) }
     }
 
     fn set_aside_after(&mut self, index: usize) -> Result<(), LogError> {
