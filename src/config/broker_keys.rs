@@ -151,7 +151,7 @@ pub(super) static BROKER_KEYS: &[Key] = &[
     fixed("log.initial.task.delay.ms", Long, Some("30000")).valid(AtLeast(0)).acts(),
     dynamic("log.local.retention.bytes", Long, Some("-2")).valid(AtLeast(-2)),
     dynamic("log.local.retention.ms", Long, Some("-2")).valid(AtLeast(-2)),
-    fixed("log.max.open.files", Int, None).valid(AtLeast(64)).acts(),
+    fixed("log.max.open.files", Int, None).valid(AtLeast(8)).acts(),
     dynamic("log.message.timestamp.after.max.ms", Long, Some("3600000")).valid(AtLeast(0)).acts(),
     dynamic("log.message.timestamp.before.max.ms", Long, Some("9223372036854775807")).valid(AtLeast(0)).acts(),
     dynamic("log.message.timestamp.type", String, Some("CreateTime")).valid(TIMESTAMP_TYPES).acts(),

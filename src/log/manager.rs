@@ -37,6 +37,7 @@ pub struct LogManager {
     unopened: Vec<PathBuf>,
     failures: Arc<Failures>,
     removals: Arc<Removals>,
+    open_files: Arc<OpenFiles>,
     state: Mutex<State>,
 }
 
@@ -55,6 +56,8 @@ pub struct ManagerOptions<'a> {
 struct State {
     /// Every partition that has a folder, or was opened and will get one.
     partitions: BTreeMap<TopicPartition, Place>,
+    /// How many of them each log dir has.
+    counts: Vec<usize>,
     /// Log dirs whose checkpoints still name a partition that is gone. They are rewritten before a new partition, which
     /// may have that name again, is placed there.
     stale_checkpoints: BTreeSet<usize>,
@@ -116,6 +119,7 @@ impl LogManager {
             producer_id_expiration: options.producer_id_expiration,
             failures,
             removals,
+            open_files,
             state: Mutex::new(state),
         })
     }
@@ -184,6 +188,17 @@ impl LogManager {
         let dir = self.state.lock().partitions.get(partition).and_then(|place| self.dirs.get(place.dir))?;
         let epochs = checkpoint::read_epochs(&dir.path.join(partition.to_string()).join(LEADER_EPOCH_CHECKPOINT));
         epochs.ok()?.last().map(|entry| entry.epoch)
+    }
+
+    /// What an unclean stop left to be recovered, by log dir.
+    pub fn unrecovered(&self) -> Vec<(Arc<DirContext>, Vec<TopicPartition>)> {
+        let state = self.state.lock();
+        let of_dir = |index: usize| {
+            let here = state.partitions.iter().filter(|(_, place)| place.dir == index && place.needs_recovery);
+            here.map(|(partition, _)| partition.clone()).collect::<Vec<_>>()
+        };
+        let dirs = self.dirs.iter().enumerate().map(|(index, dir)| (Arc::clone(&dir.context), of_dir(index)));
+        dirs.filter(|(_, partitions)| !partitions.is_empty()).collect()
     }
 
     /// Opens one partition's log: in the directory that has its folder, else in the one with the fewest partitions.
@@ -263,8 +278,8 @@ impl LogManager {
             {
                 tracing::error!(%partition, %error, "sealed segments could not be flushed");
             }
-            reader.release_idle_files();
         }
+        self.open_files.close_idle();
         self.in_each_dir(|state, index, dir| {
             if state.partitions.values().any(|place| place.dir == index && place.has_moved()) {
                 state.write_checkpoints(index, &dir.path)?;
@@ -321,6 +336,7 @@ impl State {
                 needs_recovery: !was_clean,
                 reader: None,
             };
+            self.count(others.len(), 1);
             if let Some(other) = self.partitions.insert(partition.clone(), place) {
                 let first = others.get(other.dir).map(|dir| dir.path.clone()).unwrap_or_default();
                 return Err(ManagerError::Duplicate { partition: partition.clone(), first, second: path.clone() });
@@ -336,13 +352,14 @@ impl State {
         topic_id: TopicId,
         dirs: &'a [LogDir],
     ) -> Result<(&'a LogDir, &'a mut Place), LogError> {
-        let index = match self.partitions.get(partition) {
-            Some(place) => place.dir,
-            None => self.emptiest(dirs)?,
-        };
+        let placed = self.partitions.get(partition).map(|place| place.dir);
+        let index = placed.map_or_else(|| self.emptiest(dirs), Ok)?;
         let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
-        if !self.partitions.contains_key(partition) && self.stale_checkpoints.remove(&index) {
-            self.write_checkpoints(index, &dir.path)?;
+        if placed.is_none() {
+            if self.stale_checkpoints.remove(&index) {
+                self.write_checkpoints(index, &dir.path)?;
+            }
+            self.count(index, 1);
         }
         let place = self.partitions.entry(partition.clone()).or_insert(Place {
             dir: index,
@@ -357,21 +374,24 @@ impl State {
 
     fn forget(&mut self, partition: &TopicPartition) {
         let place = self.partitions.remove(partition);
+        place.iter().for_each(|place| self.count(place.dir, -1));
         let is_named = |place: &Place| place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO;
         self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
     }
 
     /// Where a new partition goes: to the dir with the fewest, of those that have not failed.
     fn emptiest(&self, dirs: &[LogDir]) -> Result<usize, LogError> {
-        let mut counts = vec![0_usize; dirs.len()];
-        for place in self.partitions.values() {
-            if let Some(count) = counts.get_mut(place.dir) {
-                *count += 1;
-            }
+        let healthy = dirs.iter().enumerate().filter(|(_, dir)| !dir.context.has_failed()).map(|(index, _)| index);
+        healthy.min_by_key(|dir| self.counts.get(*dir).copied().unwrap_or(0)).ok_or_else(no_log_dir)
+    }
+
+    fn count(&mut self, dir: usize, change: isize) {
+        if self.counts.len() <= dir {
+            self.counts.resize(dir + 1, 0);
         }
-        let healthy = dirs.iter().zip(counts).enumerate().filter(|(_, (dir, _))| !dir.context.has_failed());
-        let emptiest = healthy.min_by_key(|(_, (_, count))| *count).map(|(index, _)| index);
-        emptiest.ok_or_else(no_log_dir)
+        if let Some(count) = self.counts.get_mut(dir) {
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     /// The high watermark is the recovery point after a clean stop of the one replica there is.

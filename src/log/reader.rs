@@ -89,9 +89,9 @@ impl LogReader {
         self.shared.context.check()
     }
 
-    /// Closes the files that nobody has used since the last call.
-    pub fn release_idle_files(&self) {
-        self.shared.view().segments.iter_from(0).for_each(|segment| segment.release_idle_files());
+    /// Moves the recovery point to the end. Blocking; appends and reads go on meanwhile.
+    pub fn flush(&self) -> Result<(), LogError> {
+        self.shared.flush()
     }
 
     /// The epoch of the newest batch, `None` in an empty log.

@@ -2,6 +2,7 @@
 //! together under that lock, and no lock is held across an await.
 
 mod heavy;
+mod recovery;
 mod registry;
 mod upkeep;
 mod waiters;
@@ -235,6 +236,14 @@ impl Partition {
         }
         while self.writer.lock().remove_before(start, now)? {}
         tracing::info!(partition = %self.id, log_start = %start, "segments below the log start removed");
+        Ok(())
+    }
+
+    /// Makes the log durable up to its end if nothing was appended since the last call. Appends wait for no disk meanwhile.
+    fn settle(&self) -> Result<(), LogError> {
+        let Some(end_offset) = self.writer.lock().settle()? else { return Ok(()) };
+        self.reader().flush()?;
+        self.writer.lock().settled(end_offset);
         Ok(())
     }
 

@@ -52,23 +52,39 @@ impl Broker {
 
     /// Starts with these log dirs, which `data` keeps from being removed.
     pub fn start_in(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
-        // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, dirs, overrides).listening());
-        started.expect("the broker ended before it listened")
+        Broker::start_by(data, dirs, &[], overrides, |command| command)
     }
 
     /// As [`Broker::start_on`], with other arguments too: flags, and more directories.
     pub fn start_with_args(data: &Arc<TempDir>, args: &[&str], overrides: &[&str]) -> Broker {
-        let dirs = [data.path().to_owned()];
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn_with(data, &dirs, args, overrides).listening());
+        Broker::start_by(data, &[data.path().to_owned()], args, overrides, |command| command)
+    }
+
+    /// As [`Broker::start_on`], with a command that `change` may put into another environment.
+    pub fn start_as(data: &Arc<TempDir>, overrides: &[&str], change: impl Fn(Command) -> Command) -> Broker {
+        Broker::start_by(data, &[data.path().to_owned()], &[], overrides, change)
+    }
+
+    fn start_by(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Broker {
+        // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
+        let spawn = || Broker::spawn(data, dirs, args, overrides, &change);
+        let started = (0..START_ATTEMPTS).find_map(|_| spawn().listening());
         started.expect("the broker ended before it listened")
     }
 
-    fn spawn(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
-        Broker::spawn_with(data, dirs, &[], overrides)
-    }
-
-    fn spawn_with(data: &Arc<TempDir>, dirs: &[PathBuf], args: &[&str], overrides: &[&str]) -> Broker {
+    fn spawn(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.arg("--listen").arg(address.to_string());
@@ -79,7 +95,8 @@ impl Broker {
         for setting in overrides {
             command.arg("--override").arg(setting);
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = change(command).spawn().unwrap();
         Broker { process, address, data: data.clone() }
     }
 
