@@ -214,7 +214,7 @@ impl Loading {
         Ok(())
     }
 
-    fn into_halves(self, recovered: bool) -> (LogWriter, LogReader) {
+    fn into_halves(mut self, recovered: bool) -> (LogWriter, LogReader) {
         let start_offset = self.start_offset();
         // A log start beyond the end: everything was deleted, and the files' records lie below it.
         let end_offset = self.end_offset.max(start_offset);
@@ -223,6 +223,8 @@ impl Loading {
             older.iter().for_each(|segment| segment.seal(None));
             if is_past_end {
                 last.seal(None);
+                // What they wrote between is gone: a sequence that goes on behind it is none out of order.
+                self.producers.clear();
             }
         }
         self.segments.iter().for_each(|segment| segment.release_files());

@@ -2,6 +2,8 @@
 
 mod file;
 mod names;
+#[cfg(test)]
+pub(crate) mod power_loss;
 mod process;
 mod socket;
 
