@@ -7,6 +7,7 @@
 //! `recovery` build them from a folder; `manager` owns the log dirs.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;

@@ -4,11 +4,13 @@
 //! entries are read. After any other stop the segments from the recovery point on are read whole ([`super::recovery`]).
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
+use super::cleaner;
 use super::epoch_cache::EpochCache;
 use super::error::{Damage, IoContext, LogError};
 use super::names::{FileKind, FileName, FileState};
@@ -59,8 +61,12 @@ pub(super) struct Loading {
 
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
+        let mut names = list(&options.dir)?;
+        if cleaner::settle(&options.dir, &names)? {
+            names = list(&options.dir)?;
+        }
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
-        for name in list(&options)? {
+        for name in names {
             let path = options.dir.join(name.to_string());
             match (name.state, name.kind) {
                 (FileState::Live, FileKind::Log) => {
@@ -71,8 +77,9 @@ impl Loading {
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
-                (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
-                (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
+                (FileState::Deleted, _) => sys::remove_file(&path).at(&path)?,
+                // Settled above.
+                (FileState::Cleaned | FileState::Swap, _) => {}
             }
         }
         segments.sort_by_key(|segment| segment.base_offset);
@@ -242,18 +249,14 @@ impl Loading {
 }
 
 /// The files of segments, and producer snapshots.
-fn list(options: &OpenOptions) -> Result<Vec<FileName>, LogError> {
-    let entries = match std::fs::read_dir(&options.dir) {
+pub(super) fn list(dir: &Path) -> Result<Vec<FileName>, LogError> {
+    let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at(&options.dir),
+        Err(error) => return Err(error).at(dir),
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
-    Ok(names.at(&options.dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
-}
-
-fn unfinished_swap() -> io::Error {
-    io::Error::other("a compaction was interrupted while it replaced segments; let the broker that did it finish")
+    Ok(names.at(dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
 }
 
 /// As `LeaderEpochFileCache` is filled in recovery: an epoch that is no news does not touch it.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::error::{Damage, IoContext, LogError};
-use super::names::{FileKind, FileName};
+use super::names::{FileKind, FileName, FileState};
 use super::offset_index::{OffsetEntry, OffsetIndex};
 use super::scan::{Located, Scan, ScanError};
 use super::tail::Tail;
@@ -52,6 +52,8 @@ enum LogFile {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: Offset,
+    /// Under which names the files lie.
+    state: FileState,
     pub(super) path: PathBuf,
     pub(super) offset_index: OffsetIndex,
     pub(super) time_index: TimeIndex,
@@ -75,9 +77,21 @@ pub(super) struct Segment {
 impl Segment {
     /// A segment whose log file has `size` bytes; nothing is opened yet.
     pub(super) fn existing(dir: &Path, base_offset: Offset, size: u64, index_interval_bytes: u32) -> Segment {
-        let path = |kind| dir.join(FileName::live(base_offset, kind).to_string());
+        Segment::in_state(FileState::Live, dir, base_offset, size, index_interval_bytes)
+    }
+
+    /// As [`Segment::existing`], of files that compaction has not given their own names yet.
+    pub(super) fn in_state(
+        state: FileState,
+        dir: &Path,
+        base_offset: Offset,
+        size: u64,
+        index_interval_bytes: u32,
+    ) -> Segment {
+        let path = |kind| dir.join(FileName { offset: base_offset, kind, state }.to_string());
         Segment {
             base_offset,
+            state,
             offset_index: OffsetIndex::new(path(FileKind::OffsetIndex)),
             time_index: TimeIndex::new(path(FileKind::TimeIndex)),
             txn_index: TxnIndex::new(path(FileKind::TxnIndex)),
@@ -95,7 +109,17 @@ impl Segment {
 
     /// A new, empty segment on disk. Files of that name are left-overs of a roll that failed.
     pub(super) fn create(dir: &Path, base_offset: Offset, index_interval_bytes: u32) -> Result<Segment, LogError> {
-        let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes);
+        Segment::create_in_state(FileState::Live, dir, base_offset, index_interval_bytes)
+    }
+
+    /// As [`Segment::create`], under names that the log does not know.
+    pub(super) fn create_in_state(
+        state: FileState,
+        dir: &Path,
+        base_offset: Offset,
+        index_interval_bytes: u32,
+    ) -> Result<Segment, LogError> {
+        let segment = Segment::in_state(state, dir, base_offset, 0, index_interval_bytes);
         segment.offset_index.replace(Vec::new())?;
         segment.time_index.replace(Vec::new())?;
         segment.txn_index.remove()?;
@@ -157,15 +181,12 @@ impl Segment {
     /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
     /// again, and who has a file open reads on undisturbed.
     pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
-        *self.file.lock() = LogFile::Gone;
-        self.offset_index.retire();
-        self.time_index.retire();
-        self.txn_index.retire();
+        self.retire();
         let mut aside = Vec::new();
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
-            let live = FileName::live(self.base_offset, kind);
+            let name = FileName { offset: self.base_offset, kind, state: self.state };
             let (from, to) =
-                (self.path.with_file_name(live.to_string()), self.path.with_file_name(live.deleted().to_string()));
+                (self.path.with_file_name(name.to_string()), self.path.with_file_name(name.deleted().to_string()));
             match sys::rename(&from, &to) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 renamed => {
@@ -175,6 +196,14 @@ impl Segment {
             }
         }
         Ok(aside)
+    }
+
+    /// Takes the segment out of use and leaves its files where they are.
+    pub(super) fn retire(&self) {
+        *self.file.lock() = LogFile::Gone;
+        self.offset_index.retire();
+        self.time_index.retire();
+        self.txn_index.retire();
     }
 
     /// No more appends: from now on the indexes may be rebuilt by whoever finds them wrong.

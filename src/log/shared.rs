@@ -112,7 +112,11 @@ impl Shared {
     fn sync(&self, view: &View, from: Offset, end: Offset) -> Result<(), LogError> {
         let unsynced = view.segments.iter_from(view.segments.floor_index(from));
         for segment in unsynced.take_while(|segment| segment.base_offset < end) {
-            segment.sync()?;
+            match segment.sync() {
+                // It left the log meanwhile.
+                Err(LogError::Gone) => {}
+                synced => synced?,
+            }
         }
         for path in [self.snapshot_path(end), self.dir.join(LEADER_EPOCH_CHECKPOINT), self.dir.join(PARTITION_METADATA)]
         {

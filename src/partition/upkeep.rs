@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod cleaning;
 mod removals;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ impl Upkeep {
         let partitions = || Arc::clone(partitions);
         tasks.spawn(checkpoints::run(partitions(), logs.checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
+        cleaning::start(&mut tasks, partitions, &logs.cleaner);
         Upkeep { tasks }
     }
 

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::batch::{Attributes, Batch, BatchHeader, HEADER_LEN, LENGTH_PREFIX_LEN, MAGIC};
 use super::compression::{self, Codec, CompressionError};
-use super::records::{ControlType, EndTxnMarker};
+use super::records::{ControlType, EndTxnMarker, put_varlong};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// A header to write: a key and a value, which may be null.
@@ -148,16 +148,6 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
             out.extend_from_slice(bytes);
         }
     }
-}
-
-/// A zigzag varint. One of 32 bits has the same bytes as one of 64.
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 #[cfg(test)]

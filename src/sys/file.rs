@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -72,6 +73,16 @@ pub fn fdatasync(file: &File) -> io::Result<()> {
 /// As [`fdatasync`], with all that the file system keeps about the file.
 pub fn fsync(file: &File) -> io::Result<()> {
     file.sync_all()
+}
+
+/// Tells the kernel that this part of a file will not be read again soon: it may give the memory to other files.
+pub fn forget_cached(file: &File, position: u64, length: NonZeroU64) -> io::Result<()> {
+    Ok(rustix::fs::fadvise(file, position, Some(length), rustix::fs::Advice::DontNeed)?)
+}
+
+/// Sets when the file counts as last written.
+pub fn set_modified(file: &File, modified: std::time::SystemTime) -> io::Result<()> {
+    file.set_modified(modified)
 }
 
 /// Cuts a file off at `length` bytes, or extends it with zeros.

@@ -6,8 +6,8 @@ mod process;
 mod socket;
 
 pub use file::{
-    FileLock, FileSlice, fdatasync, fsync, pread_exact, pread_up_to, pwrite_all, pwritev_all, set_len, sync_if_exists,
-    try_lock_exclusive,
+    FileLock, FileSlice, fdatasync, forget_cached, fsync, pread_exact, pread_up_to, pwrite_all, pwritev_all, set_len,
+    set_modified, sync_if_exists, try_lock_exclusive,
 };
 pub use names::{
     create, create_dir_all, open, open_or_create, remove_dir_all, remove_file, remove_file_if_exists, rename, sync_dir,

@@ -1,0 +1,84 @@
+//! What a crash left of a cleaning, settled when the log is opened (`LogLoader.removeTempFilesAndCollectSwapFiles`): what had
+//! got as far as `.swap` is finished, the rest removed.
+
+use std::path::Path;
+
+use super::swap::{self, crash_point};
+use crate::log::error::{IoContext, LogError};
+use crate::log::names::{FileKind, FileName, FileState};
+use crate::log::scan::Scan;
+use crate::log::segment::Segment;
+use crate::sys;
+use crate::types::Offset;
+
+/// Whether anything has changed. `names` are the files of the folder. Where a `.swap` is damaged nothing is touched.
+pub(in crate::log) fn settle(dir: &Path, names: &[FileName]) -> Result<bool, LogError> {
+    let of_state = |state| names.iter().filter(move |name| name.state == state);
+    if of_state(FileState::Cleaned).chain(of_state(FileState::Swap)).next().is_none() {
+        return Ok(false);
+    }
+    // A `.swap` beside a `.cleaned` of its own or a lower base was still being renamed, or is part of a split of Kafka's that
+    // was (KAFKA-6264).
+    let first_cleaned = of_state(FileState::Cleaned).map(|name| name.offset).min();
+    let is_complete = |name: &&FileName| first_cleaned.is_none_or(|first| name.offset < first);
+    let mut finished = Vec::new();
+    for name in of_state(FileState::Swap).filter(is_complete).filter(|name| name.kind == FileKind::Log) {
+        finished.push((name.offset, end_of(dir, name.offset)?));
+    }
+    for name in of_state(FileState::Swap).filter(|name| !is_complete(name)) {
+        remove(dir, name)?;
+    }
+    for name in of_state(FileState::Cleaned) {
+        remove(dir, name)?;
+    }
+    for (base_offset, end_offset) in finished {
+        tracing::info!(dir = %dir.display(), %base_offset, %end_offset, "finishing a cleaning that was interrupted");
+        let replaced = |name: &&FileName| base_offset < name.offset && name.offset < end_offset;
+        for name in of_state(FileState::Live).filter(replaced) {
+            remove(dir, name)?;
+        }
+        sys::sync_dir(dir).at(dir)?;
+        swap::rename(dir, base_offset, FileState::Swap, FileState::Live)?;
+    }
+    // Of one whose log had its name already.
+    for name in of_state(FileState::Swap).filter(is_complete).filter(|name| name.kind != FileKind::Log) {
+        let (from, to) = (path(dir, name), path(dir, &FileName { state: FileState::Live, ..*name }));
+        match sys::rename(&from, &to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => renamed.at(&from)?,
+        }
+        crash_point(dir);
+    }
+    sys::sync_dir(dir).at(dir)?;
+    Ok(true)
+}
+
+/// Where the `.swap` of that base ends, every batch of it checked: what it replaces may be gone, or is about to be.
+fn end_of(dir: &Path, base_offset: Offset) -> Result<Offset, LogError> {
+    let name = FileName { offset: base_offset, kind: FileKind::Log, state: FileState::Swap };
+    let path = path(dir, &name);
+    let size = path.metadata().at(&path)?.len();
+    let segment = Segment::in_state(FileState::Swap, dir, base_offset, size, 0);
+    let file = segment.file()?;
+    let mut scan = Scan::everything(&file, 0, size);
+    let mut end_offset = base_offset;
+    loop {
+        let position = scan.position();
+        let batch = scan.next().and_then(|batch| batch.map(|batch| scan.check_crc(&batch).map(|()| batch)).transpose());
+        match batch.map_err(|error| segment.error(error, position, end_offset))? {
+            Some(batch) => end_offset = batch.header.next_offset(),
+            None => return Ok(end_offset),
+        }
+    }
+}
+
+fn path(dir: &Path, name: &FileName) -> std::path::PathBuf {
+    dir.join(name.to_string())
+}
+
+fn remove(dir: &Path, name: &FileName) -> Result<(), LogError> {
+    let path = path(dir, name);
+    sys::remove_file_if_exists(&path).at(&path)?;
+    crash_point(dir);
+    Ok(())
+}
