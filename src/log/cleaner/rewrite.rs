@@ -56,11 +56,10 @@ impl<'a> Group<'a> {
         pace: &Pace<'_>,
     ) -> Result<u64, CleanError> {
         let Some(first) = self.segments.first() else { return Ok(0) };
-        let dir = &cleaning.log.shared.dir;
         let rewritten = self.rewrite(cleaning, first, filter, pace);
         let swapped = rewritten.and_then(|new| swap::swap(cleaning, &self.segments, &new).map(|()| new.size));
         if swapped.is_err() {
-            swap::remove_cleaned(dir, first.base_offset);
+            swap::remove_cleaned(cleaning, first.base_offset);
         }
         swapped
     }

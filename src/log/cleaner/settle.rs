@@ -40,17 +40,25 @@ pub(in crate::log) fn settle(dir: &Path, names: &[FileName]) -> Result<bool, Log
         sys::sync_dir(dir).at(dir)?;
         swap::rename(dir, base_offset, FileState::Swap, FileState::Live)?;
     }
-    // Of one whose log had its name already.
     for name in of_state(FileState::Swap).filter(is_complete).filter(|name| name.kind != FileKind::Log) {
-        let (from, to) = (path(dir, name), path(dir, &FileName { state: FileState::Live, ..*name }));
-        match sys::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            renamed => renamed.at(&from)?,
-        }
-        crash_point(dir);
+        settle_index(dir, name)?;
     }
     sys::sync_dir(dir).at(dir)?;
     Ok(true)
+}
+
+/// An index that is still `.swap`: its log has its own name already, or was being removed again.
+fn settle_index(dir: &Path, name: &FileName) -> Result<(), LogError> {
+    if !path(dir, &FileName::live(name.offset, FileKind::Log)).exists() {
+        return remove(dir, name);
+    }
+    let (from, to) = (path(dir, name), path(dir, &FileName { state: FileState::Live, ..*name }));
+    match sys::rename(&from, &to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        renamed => renamed.at(&from)?,
+    }
+    crash_point(dir);
+    Ok(())
 }
 
 /// Where the `.swap` of that base ends, every batch of it checked: what it replaces may be gone, or is about to be.

@@ -26,7 +26,7 @@ use crate::sys;
 use crate::types::Offset;
 
 /// A segment's files in the order in which they are renamed. Once the log has its new name all of them have.
-pub(super) const LOG_LAST: [FileKind; 4] =
+const LOG_LAST: [FileKind; 4] =
     [FileKind::TxnIndex, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::Log];
 /// An append waits for the renaming of no more segments than these.
 const SET_ASIDE_AT_ONCE: usize = 16;
@@ -35,15 +35,27 @@ pub(super) fn swap(cleaning: &Cleaning<'_>, old: &[Arc<Segment>], new: &Rewritte
     let swap = Swap { cleaning, shared: &cleaning.log.shared };
     let (dir, base_offset) = (&swap.shared.dir, new.base_offset);
     let segment = |state| Arc::new(new.segment(state, dir));
+    crash_point(dir);
     // Their names have to be there before they can change.
     swap.sync_dir()?;
     swap.locked(|_| {
         swap.shared.view.read().position_of(old).ok_or(LogError::Gone)?;
-        rename(dir, base_offset, FileState::Cleaned, FileState::Swap)
+        let renamed = rename(dir, base_offset, FileState::Cleaned, FileState::Swap);
+        if renamed.is_err() {
+            remove(dir, base_offset, FileState::Swap)?;
+        }
+        renamed
     })?;
     swap.sync_dir()?;
     let swapped = segment(FileState::Swap);
-    swap.locked(|_| swap.shared.view.write().exchange(old, &swapped))?;
+    swap.locked(|_| {
+        let exchanged = swap.shared.view.write().exchange(old, &swapped);
+        if exchanged.is_err() {
+            // Some of what it stands for was deleted.
+            remove(dir, base_offset, FileState::Swap)?;
+        }
+        exchanged
+    })?;
     let aside = swap.set_aside(old)?;
     swap.sync_dir()?;
     let live = segment(FileState::Live);
@@ -94,6 +106,7 @@ impl Swap<'_> {
                     crash_point(&self.shared.dir);
                     if Some(segment.base_offset) != kept_base {
                         aside.extend(set_snapshot_aside(&self.shared.dir, segment.base_offset)?);
+                        crash_point(&self.shared.dir);
                     }
                 }
                 Ok(())
@@ -165,12 +178,20 @@ fn set_snapshot_aside(dir: &Path, base_offset: Offset) -> Result<Option<PathBuf>
     }
 }
 
-/// What a cleaning that came to nothing has written. That it cannot be removed is no worse: the next start does it.
-pub(super) fn remove_cleaned(dir: &Path, base_offset: Offset) {
-    for kind in LOG_LAST {
-        let name = FileName { offset: base_offset, kind, state: FileState::Cleaned };
-        let _ = sys::remove_file_if_exists(&dir.join(name.to_string()));
+/// What a cleaning that came to nothing has written. Where that fails the next start does it.
+pub(super) fn remove_cleaned(cleaning: &Cleaning<'_>, base_offset: Offset) {
+    let swap = Swap { cleaning, shared: &cleaning.log.shared };
+    let _ = swap.locked(|_| remove(&swap.shared.dir, base_offset, FileState::Cleaned));
+}
+
+/// The log first: indexes alone stand for nothing.
+fn remove(dir: &Path, base_offset: Offset, state: FileState) -> Result<(), LogError> {
+    for kind in LOG_LAST.into_iter().rev() {
+        let path = dir.join(FileName { offset: base_offset, kind, state }.to_string());
+        sys::remove_file_if_exists(&path).at(&path)?;
+        crash_point(dir);
     }
+    Ok(())
 }
 
 /// Here a test looks at what a crash would leave.

@@ -14,15 +14,29 @@ pub struct Throttler {
     bytes_per_second: Option<f64>,
     /// What has been read and written so far is paid for then.
     paid_at: Mutex<Option<Instant>>,
+    #[cfg(test)]
+    paid: std::sync::atomic::AtomicU64,
 }
 
 impl Throttler {
     pub fn new(bytes_per_second: Option<f64>) -> Throttler {
-        Throttler { bytes_per_second: bytes_per_second.filter(|rate| *rate > 0.0), paid_at: Mutex::new(None) }
+        Throttler {
+            bytes_per_second: bytes_per_second.filter(|rate| *rate > 0.0),
+            paid_at: Mutex::new(None),
+            #[cfg(test)]
+            paid: Default::default(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn paid(&self) -> u64 {
+        self.paid.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     /// How long to wait at `now` after `bytes` more were read or written. An idle time is not saved up.
     pub fn pay(&self, bytes: u64, now: Instant) -> Duration {
+        #[cfg(test)]
+        self.paid.fetch_add(bytes, std::sync::atomic::Ordering::SeqCst);
         let Some(rate) = self.bytes_per_second else { return Duration::ZERO };
         let price = Duration::try_from_secs_f64(bytes as f64 / rate).unwrap_or(Duration::MAX);
         let mut paid_at = self.paid_at.lock();
