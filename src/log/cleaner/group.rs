@@ -80,7 +80,7 @@ fn in_groups(sizes: &[Size], config: &TopicConfig) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
 
-    fn groups_of(sizes: &[(i64, i64, u64, u64, u64)]) -> Vec<Range<usize>> {
+    fn groups_of(sizes: &[(i64, i64, u64, u64, u64)]) -> Vec<(usize, usize)> {
         let config = TopicConfig { segment_bytes: 100, segment_index_bytes: 24, ..TopicConfig::default() };
         let size = |&(base, end, log_bytes, offset_index_bytes, time_index_bytes): &(i64, i64, u64, u64, u64)| Size {
             base_offset: Offset(base),
@@ -89,27 +89,28 @@ mod tests {
             offset_index_bytes,
             time_index_bytes,
         };
-        in_groups(&sizes.iter().map(size).collect::<Vec<_>>(), &config)
+        let groups = in_groups(&sizes.iter().map(size).collect::<Vec<_>>(), &config);
+        groups.into_iter().map(|range| (range.start, range.end)).collect()
     }
 
     #[test]
     fn segments_are_joined_as_long_as_they_fit_into_one() {
         let sizes = [(0, 5, 60, 0, 0), (5, 9, 40, 0, 0), (9, 10, 1, 0, 0), (10, 20, 99, 0, 0), (20, 30, 200, 0, 0)];
-        assert_eq!(groups_of(&sizes), [0..2, 2..4, 4..5]);
+        assert_eq!(groups_of(&sizes), [(0, 2), (2, 4), (4, 5)]);
     }
 
     #[test]
     fn either_index_keeps_segments_apart() {
-        assert_eq!(groups_of(&[(0, 5, 1, 16, 0), (5, 9, 1, 16, 0)]), [0..1, 1..2]);
-        assert_eq!(groups_of(&[(0, 5, 1, 0, 12), (5, 9, 1, 0, 24)]), [0..1, 1..2]);
-        assert_eq!(groups_of(&[(0, 5, 1, 12, 12), (5, 9, 1, 12, 12)]), [0..2]);
+        assert_eq!(groups_of(&[(0, 5, 1, 16, 0), (5, 9, 1, 16, 0)]), [(0, 1), (1, 2)]);
+        assert_eq!(groups_of(&[(0, 5, 1, 0, 12), (5, 9, 1, 0, 24)]), [(0, 1), (1, 2)]);
+        assert_eq!(groups_of(&[(0, 5, 1, 12, 12), (5, 9, 1, 12, 12)]), [(0, 2)]);
     }
 
     #[test]
     fn no_offset_comes_to_lie_too_far_above_its_segments_base() {
         let far = i64::from(i32::MAX);
-        assert_eq!(groups_of(&[(0, 5, 1, 0, 0), (5, far + 1, 1, 0, 0)]), [0..2]);
-        assert_eq!(groups_of(&[(0, 5, 1, 0, 0), (5, far + 2, 1, 0, 0)]), [0..1, 1..2]);
-        assert_eq!(groups_of(&[(0, 5, 1, 0, 0), (5, far + 2, 0, 0, 0)]), [0..2], "an empty one");
+        assert_eq!(groups_of(&[(0, 5, 1, 0, 0), (5, far + 1, 1, 0, 0)]), [(0, 2)]);
+        assert_eq!(groups_of(&[(0, 5, 1, 0, 0), (5, far + 2, 1, 0, 0)]), [(0, 1), (1, 2)]);
+        assert_eq!(groups_of(&[(0, 5, 1, 0, 0), (5, far + 2, 0, 0, 0)]), [(0, 2)], "an empty one");
     }
 }

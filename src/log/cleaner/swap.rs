@@ -26,8 +26,7 @@ use crate::sys;
 use crate::types::Offset;
 
 /// A segment's files in the order in which they are renamed. Once the log has its new name all of them have.
-const LOG_LAST: [FileKind; 4] =
-    [FileKind::TxnIndex, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::Log];
+const LOG_LAST: [FileKind; 4] = [FileKind::TxnIndex, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::Log];
 /// An append waits for the renaming of no more segments than these.
 const SET_ASIDE_AT_ONCE: usize = 16;
 

@@ -85,28 +85,34 @@ impl Cleaner {
     fn clean_dirtiest(&self, now: Timestamp) -> bool {
         let Some((partition, plan)) = self.take_dirtiest(now) else { return false };
         let started = Instant::now();
-        let outcome = self.clean(&partition, &plan, now);
-        let mut state = self.state.lock();
-        state.in_progress.remove(&key(&partition));
-        match outcome {
-            Ok(cleaned) => {
-                say(&partition, &cleaned, started.elapsed());
-                true
-            }
-            // A failed dir has said so itself.
-            Err(CleanError::Stopped | CleanError::Abandoned | CleanError::Log(LogError::DirFailed { .. })) => false,
-            // Its end took the files away under the cleaner.
-            Err(_) if partition.is_deleted() || self.stop.is_stopped() => false,
-            Err(CleanError::Log(error)) if is_disk_full(&error) => {
-                tracing::warn!(partition = %partition.id, %error, "not cleaned until there is room");
-                false
-            }
-            Err(error) => {
-                tracing::error!(partition = %partition.id, %error, "cleaning failed; the partition is not cleaned again before the next start");
-                state.uncleanable.insert(key(&partition));
-                false
-            }
+        let cleaned = self.clean(&partition, &plan, now);
+        if let Ok(cleaned) = &cleaned {
+            say(&partition, cleaned, started.elapsed());
         }
+        self.settle(&partition, cleaned)
+    }
+
+    /// Gives the log back; whether it was cleaned.
+    fn settle(&self, partition: &Partition, cleaned: Result<Cleaned, CleanError>) -> bool {
+        let mut state = self.state.lock();
+        state.in_progress.remove(&key(partition));
+        let error = match cleaned {
+            Ok(_) => return true,
+            // A failed dir has said so itself.
+            Err(CleanError::Stopped | CleanError::Abandoned | CleanError::Log(LogError::DirFailed { .. })) => {
+                return false;
+            }
+            // Its end took the files away under the cleaner.
+            Err(_) if partition.is_deleted() || self.stop.is_stopped() => return false,
+            Err(error) => error,
+        };
+        if is_disk_full(&error) {
+            tracing::warn!(partition = %partition.id, %error, "not cleaned until there is room");
+        } else {
+            tracing::error!(partition = %partition.id, %error, "cleaning failed; not tried again before the next start");
+            state.uncleanable.insert(key(partition));
+        }
+        false
     }
 
     /// Of the logs that are due the one with the largest dirty part (`LogCleanerManager.grabFilthiestCompactedLog`).
@@ -126,7 +132,7 @@ impl Cleaner {
                 Ok(_) => {}
                 Err(_) if partition.is_deleted() => {}
                 Err(error) => {
-                    tracing::error!(partition = %partition.id, %error, "what there is to clean cannot be told; the partition is not cleaned before the next start");
+                    tracing::error!(partition = %partition.id, %error, "what to clean cannot be told; not tried again before the next start");
                     state.uncleanable.insert(key(&partition));
                 }
             }
@@ -143,7 +149,7 @@ impl Cleaner {
         if let Some(Plan { checkpoint: Checkpoint::Invalid(at), first_dirty, .. }) = plan {
             // Retention moves the log start past what was cleaned as a matter of course.
             if !config.delete || at > first_dirty {
-                tracing::warn!(partition = %partition.id, checkpoint = %at, log_start = %first_dirty, "what was cleaned lies outside of the log; cleaning begins at the log start");
+                tracing::warn!(partition = %partition.id, checkpoint = %at, log_start = %first_dirty, "cleaner checkpoint outside of the log");
             }
             self.note(partition, first_dirty);
         }
@@ -178,8 +184,8 @@ fn key(partition: &Partition) -> Key {
     (partition.topic_id, partition.id.partition)
 }
 
-fn is_disk_full(error: &LogError) -> bool {
-    matches!(error, LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+fn is_disk_full(error: &CleanError) -> bool {
+    matches!(error, CleanError::Log(LogError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull)
 }
 
 fn say(partition: &Partition, cleaned: &Cleaned, took: Duration) {
@@ -189,3 +195,6 @@ fn say(partition: &Partition, cleaned: &Cleaned, took: Duration) {
         "cleaned"
     );
 }
+
+#[cfg(test)]
+mod tests;

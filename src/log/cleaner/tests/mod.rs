@@ -27,8 +27,10 @@ const START: Timestamp = Timestamp(1_700_000_000_000);
 const DELETE_RETENTION: Duration = Duration::from_secs(100);
 const EPOCH: ProducerEpoch = ProducerEpoch(0);
 
+type Hook = Box<dyn FnMut(&Path)>;
+
 thread_local! {
-    static CRASH: RefCell<Option<Box<dyn FnMut(&Path)>>> = const { RefCell::new(None) };
+    static CRASH: RefCell<Option<Hook>> = const { RefCell::new(None) };
 }
 
 /// Called by what is tested whenever a name in the folder has changed.
@@ -42,7 +44,7 @@ pub(super) fn crash_point(dir: &Path) {
 }
 
 /// Copies the folder at each crash point of `work`.
-fn crashes(work: impl FnOnce()) -> Vec<tempfile::TempDir> {
+fn crashes<T>(work: impl FnOnce() -> T) -> Vec<tempfile::TempDir> {
     let copies = std::rc::Rc::new(RefCell::new(Vec::new()));
     let into = copies.clone();
     CRASH.set(Some(Box::new(move |dir: &Path| into.borrow_mut().push(copy(dir)))));
@@ -74,7 +76,8 @@ struct Seen {
 }
 
 struct Log {
-    root: tempfile::TempDir,
+    /// Goes with the log.
+    _root: tempfile::TempDir,
     options: OpenOptions,
     writer: Mutex<LogWriter>,
     reader: LogReader,
@@ -117,7 +120,7 @@ impl Log {
         let options = OpenOptions { clean, ..options(root.path()) };
         let (writer, reader) = open(options.clone())?;
         Ok(Log {
-            root,
+            _root: root,
             options,
             writer: Mutex::new(writer),
             reader,
@@ -264,9 +267,7 @@ fn names(dir: &Path) -> Vec<String> {
 }
 
 fn of(builder: BatchBuilder, records: &[(&str, Option<&str>)]) -> BatchBuilder {
-    records.iter().fold(builder, |builder, (key, value)| {
-        builder.record(Some(key.as_bytes()), value.map(str::as_bytes))
-    })
+    records.iter().fold(builder, |builder, (key, value)| builder.record(Some(key.as_bytes()), value.map(str::as_bytes)))
 }
 
 fn records(batch: &Batch) -> Vec<Seen> {

@@ -13,12 +13,26 @@ const PRODUCERS: i64 = 3;
 #[derive(Debug, Clone)]
 enum Op {
     /// Keys with their values; `None` is a tombstone. Producer 0 is none.
-    Append { producer: i64, transactional: bool, records: Vec<(u8, bool)>, codec: i16 },
-    End { producer: i64, committed: bool },
+    Append {
+        producer: i64,
+        transactional: bool,
+        records: Vec<(u8, bool)>,
+        codec: i16,
+    },
+    End {
+        producer: i64,
+        committed: bool,
+    },
     Roll,
-    Clean { keys_max: usize, segment_bytes: u32, crashes: bool },
+    Clean {
+        keys_max: usize,
+        segment_bytes: u32,
+        crashes: bool,
+    },
     Wait,
-    Reopen { clean: bool },
+    Reopen {
+        clean: bool,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -182,7 +196,8 @@ fn committed(log: &Log) -> Vec<Seen> {
     for batch in batches {
         let producer = batch.header.producer_id.0;
         let last = batch.header.last_offset().0;
-        aborting.extend(aborted.extract_if(.., |(_, first_offset)| *first_offset <= last).map(|(producer, _)| producer));
+        aborting
+            .extend(aborted.extract_if(.., |(_, first_offset)| *first_offset <= last).map(|(producer, _)| producer));
         if batch.header.attributes.is_control() {
             if marker_of(&batch).is_some_and(|marker| !marker.committed) {
                 aborting.retain(|aborting| *aborting != producer);
@@ -199,7 +214,12 @@ fn clean(log: &mut Log, model: &mut Model, crashes: bool) {
         return;
     }
     let before = log.cleaned_to;
-    let states = if crashes { super::crashes(|| drop(log.clean())) } else { log.clean(); Vec::new() };
+    let states = if crashes {
+        super::crashes(|| log.clean())
+    } else {
+        log.clean();
+        Vec::new()
+    };
     model.cleaned(log.cleaned_to.unwrap(), log.now);
     for state in states {
         let mut crashed = Log::on(state, false).unwrap();

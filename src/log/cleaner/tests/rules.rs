@@ -171,7 +171,10 @@ fn the_last_batch_of_a_segment_stays_as_a_header() {
     log.roll();
     log.put(&[("a", Some("3"))]);
     let shape = |log: &Log| -> Vec<_> {
-        log.batches().iter().map(|b| (b.header.base_offset.0, b.header.last_offset().0, b.header.records_count)).collect()
+        log.batches()
+            .iter()
+            .map(|b| (b.header.base_offset.0, b.header.last_offset().0, b.header.records_count))
+            .collect()
     };
     log.roll_and_clean();
     assert_eq!(shape(&log), [(1, 1, 0), (2, 2, 1), (3, 3, 1)]);

@@ -81,7 +81,7 @@ fn the_new_segments_indexes_are_those_that_its_log_would_be_given() {
 fn a_crash_at_any_step_leaves_the_old_segments_or_the_new_one() {
     let mut log = dirty();
     let before = log.contents();
-    let states = crashes(|| drop(log.clean()));
+    let states = crashes(|| log.clean());
     let after = log.contents();
     assert_ne!(before, after);
     assert!(states.len() > 12, "{}", states.len());
@@ -116,11 +116,11 @@ fn a_crash_at_any_step_leaves_the_old_segments_or_the_new_one() {
 #[test]
 fn a_crash_while_an_interrupted_swap_is_finished_is_made_good_by_the_next_start() {
     let mut log = dirty();
-    let states = crashes(|| drop(log.clean()));
+    let states = crashes(|| log.clean());
     for state in states {
         let dir = state.path().join("topic-0");
         let expected = Log::on(copy(&dir), false).unwrap().contents();
-        let again = crashes(|| drop(settle(&dir, &list(&dir).unwrap()).unwrap()));
+        let again = crashes(|| settle(&dir, &list(&dir).unwrap()).unwrap());
         for interrupted in again {
             let log = Log::on(interrupted, false).unwrap();
             assert_eq!(log.contents(), expected);
@@ -132,7 +132,7 @@ fn a_crash_while_an_interrupted_swap_is_finished_is_made_good_by_the_next_start(
 #[test]
 fn a_damaged_swap_is_reported_and_nothing_is_removed_for_it() {
     let mut log = dirty();
-    let states = crashes(|| drop(log.clean()));
+    let states = crashes(|| log.clean());
     let dir = |state: &tempfile::TempDir| state.path().join("topic-0");
     let swap = "00000000000000000000.log.swap";
     let state = states.iter().find(|state| names(&dir(state)).contains(&swap.to_owned())).unwrap();
