@@ -83,6 +83,18 @@ fn a_record_without_a_key_from_before_the_topic_was_compacted_goes() {
 }
 
 #[test]
+fn what_the_map_has_not_reached_stays_whatever_it_is() {
+    let mut log = Log::new();
+    log.put(&[("a", Some("1"))]);
+    log.append(BatchBuilder::new(log.now).record(Some(b"b"), Some(b"2")).record(None, Some(b"3")).build().unwrap());
+    log.limits.keys_max = 1;
+    log.roll_and_clean();
+    assert_eq!((log.cleaned_to, log.seen().len()), (Some(Offset(1)), 4));
+    log.clean();
+    assert_eq!(log.contents(), ["0 a=1", "1 b=2", "3 active="]);
+}
+
+#[test]
 fn a_batch_that_stays_whole_stays_byte_for_byte() {
     let mut log = Log::new();
     let batch = of(BatchBuilder::new(log.now), &[("a", Some("1")), ("b", Some("2"))]);
