@@ -220,12 +220,13 @@ fn readers_and_appends_go_on_while_segments_change_places() {
     let newest = std::sync::atomic::AtomicI64::new(-1);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // A consumer that begins again and again: each key's newest record is there, at or above what was newest before.
+            // A consumer that begins again and again, and never ends before what was newest when it began.
             while !done.load(std::sync::atomic::Ordering::Acquire) {
                 let known = newest.load(std::sync::atomic::Ordering::Acquire);
-                let (mut offset, end) = (reader.start_offset(), reader.end_offset());
+                let mut offset = reader.start_offset();
                 let mut last_seen = -1;
-                let limit = ReadLimit { upper: end, bytes_max: 2000, at_least_one_batch: true };
+                // Not up to an end of before: by now all below it may have been cleaned away.
+                let limit = ReadLimit { upper: Offset(i64::MAX), bytes_max: 2000, at_least_one_batch: true };
                 while let Some(slice) = reader.read(offset, limit, true).unwrap().slice {
                     let mut bytes = vec![0; slice.length as usize];
                     sys::pread_exact(&slice.file, &mut bytes, slice.position).unwrap();
