@@ -8,6 +8,7 @@
 //! `inspect` reads files without a broker.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;

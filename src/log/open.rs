@@ -11,6 +11,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
+use super::cleaner;
 use super::epoch_cache::EpochCache;
 use super::error::{Damage, IoContext, LogError};
 use super::flush::Durability;
@@ -67,9 +68,12 @@ pub(super) struct Loading {
 
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
+        let mut names = list(&options.dir)?;
+        if cleaner::settle(&options.dir, &names)? {
+            names = list(&options.dir)?;
+        }
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
         let files = &options.context.open_files;
-        let names = list(&options.dir)?;
         let is_log = |name: &&FileName| name.state == FileState::Live && name.kind == FileKind::Log;
         let bases: BTreeSet<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
         for name in names {
@@ -85,8 +89,9 @@ impl Loading {
                 (FileState::Live, _) if !bases.contains(&name.offset) => sys::remove_file(&path).at(&path)?,
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
-                (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
-                (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
+                (FileState::Deleted, _) => sys::remove_file(&path).at(&path)?,
+                // Settled above.
+                (FileState::Cleaned | FileState::Swap, _) => {}
             }
         }
         segments.sort_by_key(|segment| segment.base_offset);
@@ -271,10 +276,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<FileName>, LogError> {
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
     Ok(names.at(dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
-}
-
-fn unfinished_swap() -> io::Error {
-    io::Error::other("a compaction was interrupted while it replaced segments; let the broker that did it finish")
 }
 
 /// As `LeaderEpochFileCache` is filled in recovery: an epoch that is no news does not touch it.

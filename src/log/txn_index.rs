@@ -101,6 +101,13 @@ impl TxnIndex {
         sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
     }
 
+    /// Makes the file, empty, where there is none.
+    pub(super) fn make(&self) -> Result<(), LogError> {
+        let mut presence = self.presence.lock();
+        *presence = Presence::Unknown;
+        sys::open_or_create(&self.path).at(&self.path).map(drop)
+    }
+
     pub(super) fn remove(&self) -> Result<(), LogError> {
         sys::remove_file_if_exists(&self.path).at(&self.path)
     }
@@ -140,6 +147,19 @@ impl TxnIndex {
         upper: Offset,
         found: &mut Vec<AbortedTxn>,
     ) -> Result<bool, LogError> {
+        self.each_overlapping(access, from, upper, |entry| {
+            found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+        })
+    }
+
+    /// As [`TxnIndex::collect`], with all that is known of the transactions.
+    pub(super) fn each_overlapping(
+        &self,
+        access: Access,
+        from: Offset,
+        upper: Offset,
+        mut each: impl FnMut(TxnEntry),
+    ) -> Result<bool, LogError> {
         if access == Access::Cached && *self.presence.lock() == Presence::Unknown {
             return Err(LogError::Cold);
         }
@@ -153,7 +173,7 @@ impl TxnIndex {
             for entry in entries {
                 let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
                 if entry.last_offset >= from && entry.first_offset < upper {
-                    found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+                    each(entry);
                 }
                 if entry.last_stable_offset >= upper {
                     return Ok(true);

@@ -255,6 +255,10 @@ impl Partition {
         self.waiters.wake();
     }
 
+    fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::SeqCst)
+    }
+
     /// The wire's name for a log's error; what only the operator can mend is said in the broker's log.
     fn failed(&self, error: &LogError) -> ErrorCode {
         // A read that was under way while the topic was deleted may find the folder gone.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::Partition;
-use crate::config::{BrokerValues, TopicConfig};
+use crate::config::{self, BrokerValues, TopicConfig};
 use crate::log::LogError;
 use crate::log::manager::LogManager;
 use crate::metadata::{Image, Metadata, Topic};
@@ -197,6 +197,17 @@ impl Registry {
         // What is wrong with the folder is said when it is opened.
         let may_be_due = self.manager.may_be_due(id, &config, now).unwrap_or(true);
         may_be_due.then(|| self.get(topic, id.partition).ok()).flatten()
+    }
+
+    /// The partitions of compacted topics that have a folder, opened where they were not. Blocking.
+    pub(super) fn compacted(&self) -> Vec<Arc<Partition>> {
+        let image = self.metadata.image();
+        let compacted = image.topics().filter(|topic| config::is_compacted(&self.broker, &topic.configs));
+        let partitions = compacted.flat_map(|topic| (0..topic.partitions).map(move |index| (topic, index)));
+        let with_folder =
+            partitions.filter(|(topic, index)| self.manager.knows(&TopicPartition::new(topic.name.clone(), *index)));
+        // What cannot be opened has been reported and is offline.
+        with_folder.filter_map(|(topic, index)| self.get(topic, index).ok()).collect()
     }
 
     /// Puts a topic's changed configuration in force.

@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod cleaning;
 mod flushes;
 mod removals;
 mod retention;
@@ -31,6 +32,7 @@ impl Upkeep {
         if let Some(interval) = logs.flush_check_interval {
             tasks.spawn(flushes::run(partitions(), interval));
         }
+        cleaning::start(&mut tasks, partitions, &logs.cleaner);
         Upkeep { tasks }
     }
 

@@ -125,6 +125,11 @@ pub fn fsync(file: &File) -> io::Result<()> {
     Ok(())
 }
 
+/// Sets when the file counts as last written.
+pub fn set_modified(file: &File, modified: std::time::SystemTime) -> io::Result<()> {
+    file.set_modified(modified)
+}
+
 /// Cuts a file off at `length` bytes, or extends it with zeros.
 pub fn set_len(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)?;

@@ -9,7 +9,7 @@ mod socket;
 
 pub use file::{
     FileLock, FileSlice, drop_cached, fdatasync, fsync, is_disk_full, is_of_device, lock_holder, pread_cached,
-    pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, sync_if_exists,
+    pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, set_modified, sync_if_exists,
     try_lock_exclusive,
 };
 pub use names::{
