@@ -200,8 +200,14 @@ impl Segment {
         let mut scan = self.scan_to(&file, offset, size, access)?;
         let mut walked = 0;
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), offset))? {
-            if batch.header.last_offset() >= offset {
+            let Located { header, position } = &batch;
+            if header.last_offset() >= offset {
                 return Ok(Some(batch));
+            }
+            // It would be passed over, and its records with it.
+            if header.last_offset_delta < 0 {
+                let order = Damage::OffsetOrder { found: header.last_offset(), expected: header.base_offset };
+                return Err(self.damaged(order, *position, header.base_offset));
             }
             walked += 1;
             if walked == WALK_MAX {
