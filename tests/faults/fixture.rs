@@ -117,7 +117,8 @@ impl Template {
     /// Files of a partition with that ending, in order.
     pub fn files_of(&self, topic: &str, ending: &str) -> Vec<PathBuf> {
         let folder = format!("{topic}-0");
-        let wanted = self.files.keys().filter(|path| path.starts_with(&folder) && path.to_string_lossy().ends_with(ending));
+        let wanted =
+            self.files.keys().filter(|path| path.starts_with(&folder) && path.to_string_lossy().ends_with(ending));
         wanted.cloned().collect()
     }
 
@@ -153,7 +154,7 @@ impl Template {
 }
 
 /// In memory where the system has a file system for that: a drill makes thousands of them.
-fn temp_dir() -> TempDir {
+pub fn temp_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
@@ -173,10 +174,7 @@ pub fn config() -> TopicConfig {
     TopicConfig { segment_bytes: 700, index_interval_bytes: 1, ..config }
 }
 
-pub fn open_log(
-    manager: &LogManager,
-    model: &Model,
-) -> Result<(LogWriter, LogReader), ottla::log::LogError> {
+pub fn open_log(manager: &LogManager, model: &Model) -> Result<(LogWriter, LogReader), ottla::log::LogError> {
     manager.open_log(&model.partition, model.id, config())
 }
 
@@ -247,7 +245,7 @@ fn transactions() -> Vec<Planned> {
     (0..4).flat_map(round).collect()
 }
 
-fn read_tree(root: &Path, below: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
+pub fn read_tree(root: &Path, below: &Path, files: &mut BTreeMap<PathBuf, Vec<u8>>) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let entry = entry.unwrap();
         let path = below.join(entry.file_name());

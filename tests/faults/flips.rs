@@ -29,7 +29,8 @@ use ottla::types::{LeaderEpoch, Offset, Timestamp};
 
 use super::counts::{Counts, Outcome};
 use super::fixture::{
-    CLEAN_MARK, Model, NOW, RECOVERY_POINTS, STOPS, Stop, Template, listening, open_log, open_manager, sequenced, verify,
+    CLEAN_MARK, Model, NOW, RECOVERY_POINTS, STOPS, Stop, Template, listening, open_log, open_manager, sequenced,
+    verify,
 };
 use super::reading::{Seen, check_committed, check_goes_on, check_whole, consume};
 use super::{is_long, seed};
@@ -61,10 +62,9 @@ impl Flip {
     /// What the counts call the file.
     fn kind(&self) -> String {
         let name = self.path.file_name().unwrap().to_string_lossy().into_owned();
-        name.split_once('.').filter(|(stem, _)| stem.bytes().all(|byte| byte.is_ascii_digit()) && !stem.is_empty()).map_or(
-            name.clone(),
-            |(_, ending)| format!(".{ending}"),
-        )
+        name.split_once('.')
+            .filter(|(stem, _)| stem.bytes().all(|byte| byte.is_ascii_digit()) && !stem.is_empty())
+            .map_or(name.clone(), |(_, ending)| format!(".{ending}"))
     }
 }
 
@@ -72,7 +72,10 @@ impl Flip {
 fn targets(template: &Template) -> Vec<PathBuf> {
     let is_target = |path: &&PathBuf| {
         let name = path.to_string_lossy();
-        !(path.starts_with("other-0") || path.starts_with("__metadata") || name == ".lock" || template.files[*path].is_empty())
+        !(path.starts_with("other-0")
+            || path.starts_with("__metadata")
+            || name == ".lock"
+            || template.files[*path].is_empty())
     };
     template.files.keys().filter(is_target).cloned().collect()
 }
@@ -156,7 +159,9 @@ fn run(template: &Template, flip: &Flip) -> Result<Outcome, String> {
 /// By `verify`: the file, or the batches of its partition that it does not agree with.
 fn named(findings: &[Finding], flip: &Flip) -> bool {
     let folder = flip.path.parent().unwrap();
-    findings.iter().any(|finding| finding.path.ends_with(folder) || finding.path.parent().is_some_and(|it| it.ends_with(folder)))
+    findings
+        .iter()
+        .any(|finding| finding.path.ends_with(folder) || finding.path.parent().is_some_and(|it| it.ends_with(folder)))
 }
 
 /// A partition of a damaged directory.

@@ -46,7 +46,8 @@ const CHANGES: [Change; 8] = [
         name: "of another partition",
         content: |template, path| {
             let name = path.to_string_lossy();
-            let other = if name.starts_with("data") { name.replace("data", "txn") } else { name.replace("txn", "data") };
+            let other =
+                if name.starts_with("data") { name.replace("data", "txn") } else { name.replace("txn", "data") };
             let ending = path.extension().unwrap().to_string_lossy().into_owned();
             let topic = other.split_once("-0").unwrap().0;
             template.files_of(topic, &format!(".{ending}")).pop().map(|path| template.files[&path].clone())
@@ -75,7 +76,8 @@ fn offset_and_time_indexes_are_hints_whatever_they_hold() {
             let mut rounds: Vec<Vec<PathBuf>> = files.iter().map(|file| vec![file.clone()]).collect();
             rounds.push(files);
             for files in rounds {
-                let changed: Vec<_> = files.iter().map(|file| (file.clone(), (change.content)(&template, file))).collect();
+                let changed: Vec<_> =
+                    files.iter().map(|file| (file.clone(), (change.content)(&template, file))).collect();
                 let dir = template.lay_out(&changed);
                 let manager = open_manager(dir.path()).unwrap();
                 let model = template.model(topic);

@@ -31,7 +31,8 @@ pub fn consume(reader: &LogReader, model: &Model) -> Consumed {
     let mut position = reader.start_offset();
     while position < reader.end_offset() {
         let next = match read(reader, position, reader.end_offset(), false) {
-            Ok(ReadSlice { slice: None, .. }) => Err("nothing to read below the end".to_owned()),
+            // A consumer would wait for ever.
+            Ok(ReadSlice { slice: None, .. }) => panic!("nothing to read at {position}, below the end"),
             Ok(ReadSlice { slice: Some(slice), .. }) => consumed.take(&bytes_of(&slice), position),
             Err(error) => Err(error.to_string()),
         };

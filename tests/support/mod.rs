@@ -45,9 +45,13 @@ impl Broker {
 
     /// Starts on a data directory that an earlier broker may have left.
     pub fn start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+        Broker::try_start_on(data, overrides).expect("the broker ended before it listened")
+    }
+
+    /// `None`: it ended before it listened.
+    pub fn try_start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Option<Broker> {
         // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, overrides).listening());
-        started.expect("the broker ended before it listened")
+        (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, overrides).listening())
     }
 
     fn spawn(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
