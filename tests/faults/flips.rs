@@ -206,7 +206,11 @@ impl Case<'_> {
         }
         let values = |seen: &[Seen]| seen.iter().map(|(_, at, value)| (*at, value.clone())).collect::<Vec<_>>();
         if self.is_last_base_offset() && values(&consumed.seen) == values(&acknowledged) {
-            return Ok(if named(self.findings, self.flip) { Outcome::FoundByVerify } else { Outcome::Shifted });
+            let is_named = named(self.findings, self.flip);
+            if self.template.stop == Stop::Clean && !said.contains("ends behind where the clean stop left it") {
+                return Err(format!("the start does not warn: {said}"));
+            }
+            return Ok(if is_named { Outcome::FoundByVerify } else { Outcome::Shifted });
         }
         match check_committed(&reader, self.model) {
             Err(error) if self.flip.kind() == ".txnindex" && error.contains(".txnindex") => Ok(Outcome::FoundByReader),
