@@ -58,6 +58,8 @@ pub enum Damage {
     Batch(#[from] BatchError),
     #[error("offsets from {found} on where {expected} or more must follow")]
     OffsetOrder { found: Offset, expected: Offset },
+    #[error("offsets up to {last}, where the next segment or the end of the log is at {end}")]
+    BeyondSegment { last: Offset, end: Offset },
     #[error("the segment is shorter than the recovery point says was flushed")]
     BeforeRecoveryPoint,
 }

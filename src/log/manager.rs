@@ -214,11 +214,18 @@ impl LogManager {
             let mut state = self.state.lock();
             let (dir, place) = state.place(partition, topic_id, &self.dirs)?;
             dir.context.check()?;
-            if let Some(found) = place.topic_id.filter(|found| *found != topic_id) {
-                return Err(LogError::WrongTopic { path: dir.path.join(partition.to_string()), found, topic_id });
+            let folder = dir.path.join(partition.to_string());
+            match place.topic_id {
+                Some(found) if found != topic_id => return Err(LogError::WrongTopic { path: folder, found, topic_id }),
+                Some(_) => {}
+                // The folder has lost its `partition.metadata`, or the file does not read.
+                None => {
+                    let written = checkpoint::write_partition_metadata(&folder.join(PARTITION_METADATA), topic_id);
+                    written.map_err(|error| dir.context.write_failed(error.into()))?;
+                }
             }
             OpenOptions {
-                dir: dir.path.join(partition.to_string()),
+                dir: folder,
                 topic_id,
                 config,
                 producer_id_expiration: self.producer_id_expiration,
@@ -233,6 +240,7 @@ impl LogManager {
         if let Some(place) = self.state.lock().partitions.get_mut(partition) {
             place.needs_recovery = false;
             place.reader = Some(reader.clone());
+            place.topic_id.get_or_insert(topic_id);
         }
         Ok((writer, reader))
     }

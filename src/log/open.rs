@@ -132,9 +132,19 @@ impl Loading {
         self.end_offset = tail.next_offset.unwrap_or(segment.base_offset);
         self.tail = tail;
         self.check_recovery_point()?;
+        self.warn_of_surplus();
         let from = self.load_snapshot(self.end_offset);
         self.replay_producers(from, self.segments.len(), 0)?;
         Ok(true)
+    }
+
+    /// A clean stop checkpoints the end as the recovery point. A base offset lies outside the CRC: that of the last batch
+    /// may be damaged with nothing else to tell.
+    fn warn_of_surplus(&self) {
+        let (dir, end, stopped) = (self.options.dir.display(), self.end_offset, self.options.recovery_point);
+        if stopped > Offset::ZERO && end > stopped {
+            tracing::warn!(%dir, %end, %stopped, "the log ends behind where the clean stop left it: verify tells more");
+        }
     }
 
     /// What was flushed must still be there, unless the log start has passed it.

@@ -235,11 +235,18 @@ impl Segment {
     pub(super) fn find(&self, offset: Offset, size: u64, access: Access) -> Result<Option<Located>, LogError> {
         let file = self.file_for(access)?;
         let mut scan = self.scan_to(&file, offset, size, access)?;
-        let mut walked = 0;
+        let (mut walked, mut expected) = (0, self.base_offset);
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), offset))? {
-            if batch.header.last_offset() >= offset {
+            let Located { header, position } = &batch;
+            // Else it would be passed over, and its records with it.
+            if header.base_offset < expected || header.last_offset_delta < 0 {
+                let order = Damage::OffsetOrder { found: header.base_offset.min(header.last_offset()), expected };
+                return Err(self.damaged(order, *position, expected));
+            }
+            if header.last_offset() >= offset {
                 return Ok(Some(batch));
             }
+            expected = header.next_offset();
             walked += 1;
             if walked == WALK_MAX {
                 self.rebuild_if_sealed(access)?;

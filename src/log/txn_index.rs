@@ -55,6 +55,15 @@ impl TxnEntry {
         (version == VERSION).then_some(entry)
     }
 
+    /// Whether there can be such an entry behind one whose marker is at `previous`. There is no checksum: it is the least
+    /// that damage must get past.
+    fn follows(&self, previous: Option<Offset>) -> bool {
+        let order = Offset::ZERO..self.last_offset;
+        order.contains(&self.first_offset)
+            && self.last_stable_offset <= self.last_offset.plus(1)
+            && previous.is_none_or(|previous| previous < self.last_offset)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ENTRY_BYTES);
         bytes.put_i16(VERSION);
@@ -166,12 +175,15 @@ impl TxnIndex {
         let Some(file) = self.open()? else { return Ok(false) };
         let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES];
         let mut position = 0;
+        let mut previous = None;
         loop {
             let pread = if access == Access::Cached { sys::pread_cached } else { sys::pread_up_to };
             let read = pread(&file, &mut block, position).at(&self.path)?;
             let (entries, _) = block.get(..read).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
             for entry in entries {
-                let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
+                let entry = TxnEntry::decode(entry).filter(|entry| entry.follows(previous));
+                let Some(entry) = entry else { return Err(self.unreadable()) };
+                previous = Some(entry.last_offset);
                 if entry.last_offset >= from && entry.first_offset < upper {
                     each(entry);
                 }
@@ -208,7 +220,7 @@ impl TxnIndex {
     }
 
     fn unreadable(&self) -> LogError {
-        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry of unknown version");
+        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry that no transaction has");
         LogError::Io { path: self.path.clone(), source }
     }
 }
