@@ -25,6 +25,7 @@ mod offset_index;
 mod open;
 mod reader;
 mod recovery;
+mod relocate;
 mod retention;
 mod roll;
 mod scan;
@@ -41,6 +42,7 @@ pub use dir_context::DirContext;
 pub use error::LogError;
 pub use open::open;
 pub use reader::LogReader;
+pub use relocate::{FutureLog, MoveProgress};
 pub use retention::Expired;
 pub use writer::LogWriter;
 

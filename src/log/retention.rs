@@ -118,7 +118,7 @@ impl LogWriter {
         }
     }
 
-    fn check_writable(&self) -> Result<(), LogError> {
+    pub(super) fn check_writable(&self) -> Result<(), LogError> {
         self.shared.context.check()?;
         match self.ended {
             Some(Ended::Retired) => Err(LogError::Retired),

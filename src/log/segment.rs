@@ -160,14 +160,19 @@ impl Segment {
         }
     }
 
-    /// Takes the segment out of use and its files out of the way, as `.deleted`; gives their new paths. Call with the view
-    /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
-    /// again, and who has a file open reads on undisturbed.
-    pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
+    /// The segment leaves the log: nothing is opened under its names any more.
+    pub(super) fn retire(&self) {
         *self.file.lock() = LogFile::Gone;
         self.offset_index.retire();
         self.time_index.retire();
         self.txn_index.retire();
+    }
+
+    /// Takes the segment out of use and its files out of the way, as `.deleted`; gives their new paths. Call with the view
+    /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
+    /// again, and who has a file open reads on undisturbed.
+    pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
+        self.retire();
         let mut aside = Vec::new();
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
             let live = FileName::live(self.base_offset, kind);

@@ -197,7 +197,7 @@ impl LogWriter {
 
     /// Writes out what the active segment's indexes lack, and the producers as they are at its end. Nothing is synced: an
     /// append that rolls waits for no disk.
-    fn complete_active(&mut self, end_offset: Offset) -> Result<(), LogError> {
+    pub(super) fn complete_active(&mut self, end_offset: Offset) -> Result<(), LogError> {
         let Some(Active { segment, tail, .. }) = &mut self.active else { return Ok(()) };
         if let Some(entry) = tail.last_time_entry(segment) {
             segment.time_index.push(entry);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::Partition;
+use super::relocate::Moves;
 use crate::config::{BrokerValues, TopicConfig};
 use crate::log::LogError;
 use crate::log::manager::LogManager;
@@ -47,17 +48,18 @@ const CLOSERS: usize = 16;
 /// All partitions of this broker.
 #[derive(Debug)]
 pub struct Registry {
-    manager: LogManager,
+    pub(super) manager: LogManager,
     metadata: Arc<Metadata>,
     broker: BrokerValues,
     slots: RwLock<HashMap<(TopicId, i32), Slot>>,
+    pub(super) moves: Moves,
     /// Held while a log is opened, so that no log is opened twice; the request path only reads `slots`. True once closed.
     opening: Mutex<bool>,
 }
 
 impl Registry {
     pub fn new(manager: LogManager, metadata: Arc<Metadata>, broker: BrokerValues) -> Registry {
-        Registry { manager, metadata, broker, slots: RwLock::default(), opening: Mutex::default() }
+        Registry { manager, metadata, broker, slots: RwLock::default(), moves: Moves::default(), opening: Mutex::default() }
     }
 
     pub fn manager(&self) -> &LogManager {
@@ -159,6 +161,7 @@ impl Registry {
         let _opening = self.opening.lock();
         for index in 0..topic.partitions {
             if let Some(Slot::Open(partition)) = self.slots.write().remove(&(topic.id, index)) {
+                self.moves.cancel(&partition.id);
                 partition.retire();
             }
         }
@@ -168,6 +171,7 @@ impl Registry {
     /// Flushes and closes every log, and marks the directories as cleanly stopped. Blocking.
     pub fn close(&self) -> Result<(), LogError> {
         *self.opening.lock() = true;
+        self.moves.close();
         let partitions: Vec<_> = self.slots.read().values().filter_map(|slot| slot.partition().ok()).collect();
         let close =
             |some: &[Arc<Partition>]| some.iter().try_for_each(|partition| partition.writer.lock().close().map(drop));

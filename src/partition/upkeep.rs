@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod moves;
 mod removals;
 mod retention;
 
@@ -27,6 +28,9 @@ impl Upkeep {
         tasks.spawn(checkpoints::run_starts(partitions(), logs.start_checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
         tasks.spawn(retention::run(partitions(), logs.initial_delay, logs.retention_check_interval));
+        for _ in 0..partitions().manager().dir_count() {
+            tasks.spawn(moves::run(partitions()));
+        }
         Upkeep { tasks }
     }
 

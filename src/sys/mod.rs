@@ -4,6 +4,7 @@ mod file;
 mod names;
 mod process;
 mod socket;
+mod volume;
 
 pub use file::{
     FileLock, FileSlice, drop_cached, fdatasync, fsync, lock_holder, pread_cached, pread_exact, pread_up_to,
@@ -14,3 +15,4 @@ pub use names::{
 };
 pub use process::{is_alive, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};
+pub use volume::{Volume, volume};
