@@ -53,6 +53,8 @@ pub enum BrokerError {
     GroupTimers,
     #[error("the upkeep of the logs has failed; the broker was stopped")]
     Upkeep,
+    #[error("all log dirs have failed; the broker was stopped")]
+    NoLogDirLeft,
     #[error("the logs could not be flushed within {FLUSH_PATIENCE:?}; the next start recovers them")]
     FlushTimeout,
 }
@@ -81,6 +83,7 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
         // They run as long as the broker. Without them no group would ever lose a member that died.
         _ = &mut group_timers => Err(BrokerError::GroupTimers),
         () = upkeep.failed() => Err(BrokerError::Upkeep),
+        () = until_no_log_dir_is_left(&services) => Err(BrokerError::NoLogDirLeft),
     };
     tracing::info!("stopping; a second signal leaves at once");
     stopping.send_replace(true);
@@ -100,6 +103,19 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
     }
     tracing::info!("stopped");
     outcome
+}
+
+/// Tells those concerned when a log dir fails.
+async fn until_no_log_dir_is_left(services: &Services) {
+    let manager = services.partitions.manager();
+    let mut failures = manager.failures().subscribe();
+    while !manager.have_all_failed() {
+        if failures.changed().await.is_err() {
+            return;
+        }
+        services.partitions.wake_offline();
+        services.groups.log_dir_failed();
+    }
 }
 
 /// Raises the process's limit as far as it goes. Segments may have half of it: connections need the rest.
@@ -130,8 +146,10 @@ async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bo
     };
     let manager = LogManager::open(&config.log_dirs, &options)?;
     let cluster_id = manager.cluster_id().to_string();
-    let metadata = Arc::new(Metadata::load(Box::new(LocalStore::open(&first_dir.join(METADATA_DIR))?))?);
-    let leftovers = metadata.adopt(manager.found(), config.groups.clone()).await?;
+    let store = LocalStore::open(&first_dir.join(METADATA_DIR))?.in_dir(manager.first_dir());
+    let metadata = Arc::new(Metadata::load(Box::new(store))?);
+    let are_all = manager.unopened().is_empty();
+    let leftovers = metadata.adopt(manager.found(), are_all, config.groups.clone()).await?;
     finish_deletions(&manager, &metadata, &leftovers)?;
     let was_clean = manager.was_clean();
     let partitions = Arc::new(Registry::new(manager, metadata.clone(), config.broker.clone()));

@@ -8,6 +8,7 @@ use super::producer_snapshot::SnapshotError;
 use super::producer_state::ProducerStateError;
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::BatchError;
+use crate::sys;
 use crate::types::{Offset, TopicId};
 
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,12 @@ pub enum LogError {
     /// The log dir failed before: nothing in it is relied on any more.
     #[error("log dir {path} has failed")]
     DirFailed { path: PathBuf },
+    /// As long as it lasts; nothing was written.
+    #[error("log dir {path} is full")]
+    DiskFull { path: PathBuf },
+    /// What was appended may not be on stable storage.
+    #[error("{path}: could not be flushed")]
+    Unflushed { path: PathBuf },
     /// A segment was removed or replaced while it was read: the log's present segments have the answer.
     #[error("the segment was removed or replaced")]
     Gone,
@@ -72,6 +79,8 @@ impl LogError {
             | LogError::Io { .. }
             | LogError::WrongTopic { .. }
             | LogError::DirFailed { .. }
+            | LogError::DiskFull { .. }
+            | LogError::Unflushed { .. }
             | LogError::Gone
             | LogError::Cold
             | LogError::MoveCancelled => ErrorCode::KafkaStorageError,
@@ -81,6 +90,20 @@ impl LogError {
             LogError::Closed => ErrorCode::NotLeaderOrFollower,
             LogError::Producer(error) => error.code(),
         }
+    }
+
+    /// Whether the broker's log has it already, once for all that it happens to.
+    pub fn is_reported(&self) -> bool {
+        matches!(self, LogError::DirFailed { .. } | LogError::DiskFull { .. } | LogError::Unflushed { .. })
+    }
+
+    pub(super) fn is_disk_full(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if sys::is_disk_full(source))
+    }
+
+    /// Whether an operation on a file failed, and for a reason that speaks against the disk.
+    pub(super) fn is_of_device(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if sys::is_of_device(source))
     }
 }
 

@@ -150,9 +150,13 @@ impl<E: Entry> IndexFile<E> {
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         let mut state = self.opened()?;
         let fresh = self.path.with_added_extension("tmp");
-        let file = sys::create(&fresh).at(&fresh)?;
-        sys::pwrite_all(&file, &bytes, 0).at(&fresh)?;
-        sys::rename(&fresh, &self.path).at(&self.path)?;
+        let write = || {
+            let file = sys::create(&fresh)?;
+            sys::pwrite_all(&file, &bytes, 0)?;
+            sys::rename(&fresh, &self.path)?;
+            io::Result::Ok(file)
+        };
+        let file = write().inspect_err(|_| drop(sys::remove_file_if_exists(&fresh))).at(&self.path)?;
         state.stored = Stored::Open { file: Arc::new(file), entries: entries.len() as u64 };
         state.pending.clear();
         Ok(())
@@ -206,7 +210,7 @@ impl Stored {
     fn of<E: Entry>(path: &Path) -> io::Result<Stored> {
         match sys::open(path) {
             Ok(file) => {
-                let entries = file.metadata()?.len() / E::BYTES as u64;
+                let entries = without_padding::<E>(&file, file.metadata()?.len() / E::BYTES as u64)?;
                 Ok(Stored::Open { file: Arc::new(file), entries })
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::Missing),
@@ -220,6 +224,25 @@ impl Stored {
             Stored::Open { entries, .. } => *entries,
         }
     }
+}
+
+/// The entries before the zeros to which Kafka preallocates an index (`AbstractIndex`), and which a crash of it leaves. An
+/// entry is all zeros only where it is the only one: a segment's only record, of 1970.
+fn without_padding<E: Entry>(file: &File, entries: u64) -> io::Result<u64> {
+    let mut bytes = vec![0; E::BYTES];
+    let mut is_padding = |entry: u64| {
+        sys::pread_exact(file, &mut bytes, entry * E::BYTES as u64)?;
+        io::Result::Ok(bytes.iter().all(|byte| *byte == 0))
+    };
+    if entries <= 1 || !is_padding(entries - 1)? {
+        return Ok(entries);
+    }
+    let (mut low, mut high) = (0, entries - 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_padding(middle)? { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
 }
 
 fn floor_in_file<E: Entry>(

@@ -67,8 +67,35 @@ impl LogDir {
     }
 }
 
+/// Directories, with their locks, and those that cannot be read or written.
+#[derive(Debug, Default)]
+pub(super) struct Locked {
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) locks: Vec<FileLock>,
+    pub(super) unopened: Vec<PathBuf>,
+}
+
+/// The first of the directories must be there to be used, and there must not be another broker in any.
+pub(super) fn lock_all(dirs: &[PathBuf]) -> Result<Locked, ManagerError> {
+    let mut locked = Locked::default();
+    for dir in dirs {
+        match lock(dir) {
+            Ok(lock) => {
+                locked.dirs.push(dir.clone());
+                locked.locks.push(lock);
+            }
+            Err(error @ ManagerError::Io { .. }) if !locked.dirs.is_empty() => {
+                tracing::error!(dir = %dir.display(), %error, "log dir is offline; its partitions are until a restart");
+                locked.unopened.push(dir.clone());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(locked)
+}
+
 /// Makes the directory where it is missing and takes its lock; the lock file names the process that holds it.
-pub(super) fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
+fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
     sys::create_dir_all(dir).map_err(io(dir))?;
     let path = dir.join(LOCK_FILE);
     let open = || sys::open_or_create(&path);

@@ -3,8 +3,9 @@
 //! [`open`] gives two halves: the [`LogWriter`], one per partition, which the partition keeps under its append lock, and
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
-//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps` → `retention`; `open`
-//! and `recovery` build them from a folder; `manager` owns the log dirs. `inspect` reads files without a broker.
+//! `index` → `segment` → `segments` → `shared` (what is published) and `flush` (what of it is durable) → `writer`,
+//! `reader`, `timestamps` → `retention`; `open` and `recovery` build them from a folder; `manager` owns the log dirs.
+//! `inspect` reads files without a broker.
 
 pub mod checkpoint;
 pub mod dir_context;
@@ -19,6 +20,7 @@ pub mod producer_state;
 pub mod removals;
 
 mod cold;
+mod flush;
 mod index;
 mod log_dir;
 mod offset_index;
@@ -38,8 +40,9 @@ mod timestamps;
 mod txn_index;
 mod writer;
 
-pub use dir_context::DirContext;
+pub use dir_context::{DirContext, Failures};
 pub use error::LogError;
+pub use flush::FlushWait;
 pub use open::open;
 pub use reader::LogReader;
 pub use relocate::{FutureLog, MoveProgress};

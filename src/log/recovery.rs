@@ -31,23 +31,27 @@ impl Loading {
         self.end_offset = base_offset;
         for index in first..self.segments.len() {
             let Some(segment) = self.segments.get(index).map(Arc::clone) else { break };
-            let is_last = index + 1 == self.segments.len();
-            self.recover_segment(&segment, is_last)?;
+            let next_base = self.segments.get(index + 1).map(|next| next.base_offset);
+            self.recover_segment(&segment, next_base)?;
         }
         self.check_recovery_point()
     }
 
-    /// A roll just before the stop left empty segments: the one before them is where the torn tail may be.
+    /// A roll just before the stop left empty segments, preallocated ones of zeros: the one before them is where the torn
+    /// tail may be.
     fn remove_empty_tail(&mut self, first: usize) -> Result<(), LogError> {
         while self.segments.len() > first + 1
-            && let Some(empty) = self.segments.pop_if(|last| last.size() == 0)
+            && let Some(last) = self.segments.last()
+            && is_zero(last, last.file()?.as_ref(), 0).at(&last.path)?
         {
-            sys::remove_file(&empty.path).at(&empty.path)?;
+            sys::remove_file(&last.path).at(&last.path)?;
+            self.segments.pop();
         }
         Ok(())
     }
 
-    fn recover_segment(&mut self, segment: &Arc<Segment>, is_last: bool) -> Result<(), LogError> {
+    /// `next_base`: the base offset of the segment that follows, if one does.
+    fn recover_segment(&mut self, segment: &Arc<Segment>, next_base: Option<Offset>) -> Result<(), LogError> {
         let file = segment.file()?;
         let mut tail = Tail::default();
         let (mut offset_entries, mut time_entries) = (Vec::new(), Vec::new());
@@ -65,8 +69,15 @@ impl Loading {
                     self.recover_batch(segment, &batch)?;
                 }
                 // A whole batch in the wrong place is no torn write.
-                Err(ScanError::Damaged(Damage::Batch(source))) if is_last => {
+                Err(ScanError::Damaged(Damage::Batch(source))) if next_base.is_none() => {
                     self.cut_torn_tail(segment, &file, source, position)?;
+                    break;
+                }
+                // Preallocated, and rolled just before the stop: every offset up to the next segment is there.
+                Err(ScanError::Damaged(Damage::Batch(_)))
+                    if next_base == Some(self.end_offset) && is_zero(segment, &file, position).at(&segment.path)? =>
+                {
+                    cut(segment, &file, position)?;
                     break;
                 }
                 Err(error) => return Err(segment.error(error, position, self.end_offset)),
@@ -98,13 +109,33 @@ impl Loading {
         if is_flushed || batch_follows(segment, file, position + 1, offset).at(&segment.path)? {
             return Err(segment.damaged(source.into(), position, offset));
         }
-        let bytes_cut = segment.size() - position;
-        let path = segment.path.display();
-        tracing::warn!(%path, position, bytes_cut, %offset, reason = %source, "torn tail of the log cut off");
-        sys::set_len(file, position).at(&segment.path)?;
-        segment.set_size(position);
-        Ok(())
+        let is_preallocated = self.options.config.preallocate && is_zero(segment, file, position).at(&segment.path)?;
+        if !is_preallocated {
+            let bytes_cut = segment.size() - position;
+            let path = segment.path.display();
+            tracing::warn!(%path, position, bytes_cut, %offset, reason = %source, "torn tail of the log cut off");
+        }
+        cut(segment, file, position)
     }
+}
+
+fn cut(segment: &Segment, file: &File, position: u64) -> Result<(), LogError> {
+    sys::set_len(file, position).at(&segment.path)?;
+    segment.set_size(position);
+    Ok(())
+}
+
+/// Whether there is nothing but zeros from `position` on: preallocated, or never written before a power failure.
+fn is_zero(segment: &Segment, file: &File, mut position: u64) -> std::io::Result<bool> {
+    let mut block = vec![0; SEARCH_BLOCK];
+    while position < segment.size() {
+        let read = sys::pread_up_to(file, &mut block, position)?;
+        if read == 0 || block.get(..read).is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0)) {
+            return Ok(false);
+        }
+        position += read as u64;
+    }
+    Ok(true)
 }
 
 /// The next batch, if its bytes are as they were written and its offsets follow `expected`.
@@ -134,7 +165,9 @@ pub(super) fn batch_follows(segment: &Segment, file: &File, position: u64, expec
         if bytes.len() < HEADER_LEN {
             return Ok(false);
         }
-        for (at, candidate) in bytes.windows(HEADER_LEN).enumerate() {
+        // What was preallocated is long.
+        let is_zero = bytes.iter().all(|byte| *byte == 0);
+        for (at, candidate) in bytes.windows(HEADER_LEN).enumerate().take_while(|_| !is_zero) {
             if candidate.get(MAGIC_POSITION).is_some_and(|magic| *magic == MAGIC as u8)
                 && BatchHeader::parse(candidate).is_ok_and(|header| check_offsets(segment, &header, expected).is_ok())
                 && is_batch(segment, file, position + at as u64)?

@@ -115,13 +115,13 @@ impl FutureLog {
     /// append waits for it.
     pub fn sync_tail(&self) -> Result<(), LogError> {
         let Some(last) = self.source.view().segments.last().map(Arc::clone) else { return Ok(()) };
-        match last.sync() {
+        match last.sync_log() {
             // It left the log, or the topic went.
             Err(error) if error.is_no_file() => return Ok(()),
-            synced => synced.inspect_err(|error| self.source.context.fail(error))?,
+            synced => synced.map_err(|error| self.source.context.sync_failed(error))?,
         }
         let path = self.path(FileName::live(last.base_offset, FileKind::Log));
-        sys::sync_if_exists(&path).at(&path).inspect_err(|error| self.context.fail(error))
+        sys::sync_if_exists(&path).at(&path).map_err(|error| self.context.sync_failed(error))
     }
 
     /// Bytes of the log that are yet to be copied.
@@ -148,7 +148,7 @@ impl FutureLog {
         copy_if_exists(&self.source.dir.join(at_end.to_string()), &self.path(at_end))?;
         checkpoint::write_epochs(&self.folder().join(LEADER_EPOCH_CHECKPOINT), self.source.epochs.read().entries())?;
         checkpoint::write_partition_metadata(&self.folder().join(PARTITION_METADATA), topic_id)?;
-        self.sync(at_end).inspect_err(|error| self.context.fail(error))
+        self.sync(at_end).map_err(|error| self.context.sync_failed(error))
     }
 
     fn sync(&self, snapshot: FileName) -> Result<(), LogError> {
@@ -235,7 +235,7 @@ impl FutureLog {
             sys::sync_if_exists(&path).at(&path)
         };
         let synced = INDEXES.into_iter().chain([FileKind::Log]).try_for_each(sync);
-        synced.inspect_err(|error| self.context.fail(error))?;
+        synced.map_err(|error| self.context.sync_failed(error))?;
         if let Some(copied) = self.copied.get_mut(&segment.base_offset) {
             copied.is_whole = true;
         }
@@ -248,7 +248,7 @@ impl FutureLog {
             if is_new && !self.snapshots.contains(&name.offset) {
                 let to = self.path(name);
                 copy_if_exists(&self.source.dir.join(name.to_string()), &to)?;
-                sys::sync_if_exists(&to).at(&to).inspect_err(|error| self.context.fail(error))?;
+                sys::sync_if_exists(&to).at(&to).map_err(|error| self.context.sync_failed(error))?;
                 self.snapshots.push(name.offset);
             }
         }

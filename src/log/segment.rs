@@ -95,15 +95,42 @@ impl Segment {
         }
     }
 
-    /// A new, empty segment on disk. Files of that name are left-overs of a roll that failed.
+    /// A new, empty segment on disk: all of its files, or none. Files of that name are left-overs of a roll that failed.
     pub(super) fn create(dir: &Path, base_offset: Offset, index_interval_bytes: u32) -> Result<Segment, LogError> {
         let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes);
-        segment.offset_index.replace(Vec::new())?;
-        segment.time_index.replace(Vec::new())?;
-        segment.txn_index.remove()?;
-        let file = sys::create(&segment.path).at(&segment.path)?;
-        *segment.file.lock() = LogFile::Open(Arc::new(file));
+        segment.make_files().inspect_err(|_| segment.remove_files())?;
         Ok(segment)
+    }
+
+    /// The log file comes last: to the next start it is where the log ends.
+    fn make_files(&self) -> Result<(), LogError> {
+        self.offset_index.replace(Vec::new())?;
+        self.time_index.replace(Vec::new())?;
+        self.txn_index.remove()?;
+        let file = sys::create(&self.path).at(&self.path)?;
+        *self.file.lock() = LogFile::Open(Arc::new(file));
+        Ok(())
+    }
+
+    /// Gives a new segment's log file its full length (`LogSegment.open` with `preallocate`). Where there is no room for it
+    /// nothing is left of the segment.
+    pub(super) fn preallocate(&self, bytes: u64) -> Result<(), LogError> {
+        let allocated = sys::preallocate(self.file()?.as_ref(), bytes).at(&self.path);
+        allocated.inspect_err(|_| self.remove_files())
+    }
+
+    /// What could not be made whole goes; what stays all the same is overwritten by the next try.
+    fn remove_files(&self) {
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = self.path.with_file_name(FileName::live(self.base_offset, kind).to_string());
+            let _ = sys::remove_file_if_exists(&path);
+        }
+    }
+
+    /// Cuts off what was preallocated and is not needed.
+    pub(super) fn trim(&self) -> Result<(), LogError> {
+        let (file, size) = (self.file()?, self.size());
+        if file.metadata().at(&self.path)?.len() > size { sys::set_len(&file, size).at(&self.path) } else { Ok(()) }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -401,7 +428,11 @@ impl Segment {
         let mut rebuilt = self.rebuilt.lock();
         if !*rebuilt {
             tracing::warn!(path = %self.path.display(), "index missing or not agreeing with the log: rebuilding it");
-            self.rebuild_indexes()?;
+            match self.rebuild_indexes() {
+                // Reads go on without.
+                Err(error) if error.is_disk_full() => return Ok(false),
+                outcome => drop(outcome?),
+            }
             *rebuilt = true;
         }
         Ok(true)
@@ -424,9 +455,11 @@ impl Segment {
         Ok(tail)
     }
 
-    /// Log and indexes durable.
-    pub(super) fn sync(&self) -> Result<(), LogError> {
-        sys::fdatasync(self.file()?.as_ref()).at(&self.path)?;
+    pub(super) fn sync_log(&self) -> Result<(), LogError> {
+        sys::fdatasync(self.file()?.as_ref()).at(&self.path)
+    }
+
+    pub(super) fn sync_indexes(&self) -> Result<(), LogError> {
         self.offset_index.sync()?;
         self.time_index.sync()?;
         self.txn_index.sync()

@@ -13,16 +13,18 @@ type Folders = BTreeMap<TopicPartition, Option<TopicId>>;
 impl Metadata {
     /// Makes topics of partition folders whose topic is unknown: as many partitions as the highest index asks for, the
     /// id of `partition.metadata` (a fresh one where there is none), no configuration of their own. The topic of the
-    /// group coordinator gets what `groups` says. Called at start.
+    /// group coordinator gets what `groups` says. Called at start. `are_all` is false where some log dir could not be
+    /// looked into: then the deleted topics whose folders are not found are remembered.
     ///
     /// Returns the folders whose topic was deleted, and which the broker did not live to take away. They are not
     /// adopted; the caller takes them away now and then calls [`Metadata::deletions_finished`].
     pub async fn adopt(
         &self,
         found: Folders,
+        are_all: bool,
         groups: Groups,
     ) -> Result<BTreeMap<TopicPartition, TopicId>, ChangeError> {
-        self.blocking(move |shared| adopt(shared, found, &groups)).await
+        self.blocking(move |shared| adopt(shared, found, are_all, &groups)).await
     }
 
     /// The folders of these deleted topics are gone: their ids need not be kept. Blocking.
@@ -37,6 +39,7 @@ impl Metadata {
 fn adopt(
     shared: &Shared,
     mut found: Folders,
+    are_all: bool,
     groups: &Groups,
 ) -> Result<BTreeMap<TopicPartition, TopicId>, ChangeError> {
     let mut deleted = shared.store.deleted()?;
@@ -48,7 +51,7 @@ fn adopt(
     adopt_unknown(shared, found, groups)?;
     deleted.retain(|id| !leftovers.values().any(|left| left == id));
     let without_folders: Vec<TopicId> = deleted.into_iter().collect();
-    if !without_folders.is_empty() {
+    if are_all && !without_folders.is_empty() {
         shared.store.forget_deleted(&without_folders)?;
     }
     Ok(leftovers)

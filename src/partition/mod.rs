@@ -15,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::TopicConfig;
-use crate::log::{Appended, LogError, LogReader, LogWriter, ReadLimit, ReadSlice, TimestampedOffset};
+use crate::log::{Appended, FlushWait, LogError, LogReader, LogWriter, ReadLimit, ReadSlice, TimestampedOffset};
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::Batch;
 use crate::protocol::compression::DECOMPRESSED_BYTES_MAX;
@@ -137,7 +137,27 @@ impl Partition {
 
     /// Appends what a coordinator wrote; its batches are trusted and not validated.
     pub fn append_internal(&self, batch: Batch, now: Timestamp) -> Result<Appended, ErrorCode> {
-        self.append_batches(&mut [batch], now)
+        let appended = self.append_batches(&mut [batch], now)?;
+        // Begun here; the coordinator waits before it answers.
+        drop(self.group_commit(appended.last_offset));
+        Ok(appended)
+    }
+
+    /// What an append up to `last_offset` waits for before it is acknowledged; `None`: nothing. The append of a duplicate
+    /// waits as the one that it repeats.
+    pub fn group_commit(&self, last_offset: Offset) -> Option<FlushWait> {
+        let flush_messages = self.config.read().flush_messages?;
+        self.reader().group_commit(last_offset.plus(1), flush_messages)
+    }
+
+    /// Waits until what was appended is on stable storage.
+    pub async fn flushed(&self, wait: FlushWait) -> Result<(), ErrorCode> {
+        wait.done().await.map_err(|error| self.failed(&error))
+    }
+
+    /// Whether the log dir has failed.
+    pub fn is_offline(&self) -> bool {
+        self.reader.read().check_dir().is_err()
     }
 
     fn append_batches(&self, batches: &mut [Batch], now: Timestamp) -> Result<Appended, ErrorCode> {
@@ -172,6 +192,8 @@ impl Partition {
         if self.deleted.load(Ordering::SeqCst) {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
+        // A fetch that waits has had the partition since before.
+        self.reader().check_dir().map_err(|error| self.failed(&error))?;
         let offsets = self.offsets();
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
         let found = self.on_log(|log| by(log, offset, limit, isolation == Isolation::ReadCommitted));
@@ -231,7 +253,7 @@ impl Partition {
             return ErrorCode::UnknownTopicOrPartition;
         }
         let code = error.error_code();
-        if code == ErrorCode::KafkaStorageError {
+        if code == ErrorCode::KafkaStorageError && !error.is_reported() {
             tracing::error!(partition = %self.id, %error, "storage error");
         }
         code

@@ -10,7 +10,7 @@ use super::relocate::Moves;
 use crate::config::{BrokerValues, TopicConfig};
 use crate::log::LogError;
 use crate::log::manager::LogManager;
-use crate::metadata::{Metadata, Topic};
+use crate::metadata::{Image, Metadata, Topic};
 use crate::protocol::ErrorCode;
 use crate::types::{Timestamp, TopicId, TopicPartition};
 
@@ -21,7 +21,7 @@ pub enum OpenError {
     Unknown,
     #[error("no topic with this id")]
     UnknownTopicId,
-    #[error("the partition is offline: its log could not be opened")]
+    #[error("the partition is offline: its log is damaged, or its log dir has failed")]
     Offline,
 }
 
@@ -38,7 +38,7 @@ impl OpenError {
 #[derive(Debug, Clone)]
 enum Slot {
     Open(Arc<Partition>),
-    /// Its log is damaged; said once in the broker's log.
+    /// Its log cannot be used; said once in the broker's log.
     Offline,
 }
 
@@ -53,13 +53,17 @@ pub struct Registry {
     broker: BrokerValues,
     slots: RwLock<HashMap<(TopicId, i32), Slot>>,
     pub(super) moves: Moves,
+    /// The topics that there were at start, if a log dir could not be opened then: it may have partitions of theirs.
+    at_start: Option<Arc<Image>>,
     /// Held while a log is opened, so that no log is opened twice; the request path only reads `slots`. True once closed.
     opening: Mutex<bool>,
 }
 
 impl Registry {
     pub fn new(manager: LogManager, metadata: Arc<Metadata>, broker: BrokerValues) -> Registry {
-        Registry { manager, metadata, broker, slots: RwLock::default(), moves: Moves::default(), opening: Mutex::default() }
+        let at_start = (!manager.unopened().is_empty()).then(|| metadata.image());
+        let (slots, moves, opening) = Default::default();
+        Registry { manager, metadata, broker, slots, moves, at_start, opening }
     }
 
     pub fn manager(&self) -> &LogManager {
@@ -110,6 +114,10 @@ impl Registry {
     /// What is wrong with the stored bytes stays wrong; any other failure may be over at the next try.
     fn open(&self, topic: &Topic, partition: i32) -> Result<Slot, OpenError> {
         let id = TopicPartition::new(topic.name.clone(), partition);
+        if self.may_be_unopened(topic, &id) {
+            tracing::error!(partition = %id, "partition is offline: it may be in a log dir that could not be opened");
+            return Ok(Slot::Offline);
+        }
         let config = TopicConfig::resolve(&self.broker, &topic.configs);
         match self.manager.open_log(&id, topic.id, config.clone()) {
             Ok((writer, reader)) => Ok(Slot::Open(Arc::new(Partition::new(id, topic.id, config, writer, reader)))),
@@ -118,6 +126,40 @@ impl Registry {
                 if matches!(error, LogError::Io { .. }) { Err(OpenError::Offline) } else { Ok(Slot::Offline) }
             }
         }
+    }
+
+    /// Whether the partition's log may be in a log dir that could not be opened. One that is new is in none
+    /// (`LogManager.getOrCreateLog`).
+    fn may_be_unopened(&self, topic: &Topic, id: &TopicPartition) -> bool {
+        let was_there = |image: &Arc<Image>| {
+            image.topic_by_id(topic.id).is_some_and(|before| (0..before.partitions).contains(&id.partition))
+        };
+        self.at_start.as_ref().is_some_and(was_there) && !self.manager.is_known(id)
+    }
+
+    /// Whether a partition is known to have no log that can be used. Opens nothing.
+    pub fn is_offline(&self, topic: &Topic, partition: i32) -> bool {
+        if let Some(slot) = self.slots.read().get(&(topic.id, partition)) {
+            return slot.partition().is_err();
+        }
+        let id = || TopicPartition::new(topic.name.clone(), partition);
+        self.manager.is_offline(&id()) || (self.at_start.is_some() && self.may_be_unopened(topic, &id()))
+    }
+
+    /// A log dir has failed: those who wait for its partitions are told.
+    pub fn wake_offline(&self) {
+        for slot in self.slots.read().values() {
+            if let Slot::Open(partition) = slot
+                && partition.is_offline()
+            {
+                partition.waiters.wake();
+            }
+        }
+    }
+
+    /// The partitions whose logs are open and can be used.
+    pub fn open_partitions(&self) -> Vec<Arc<Partition>> {
+        self.slots.read().values().filter_map(|slot| slot.partition().ok()).collect()
     }
 
     /// Opens every partition that has a folder: recovery after an unclean stop. Blocking.
@@ -172,18 +214,29 @@ impl Registry {
     pub fn close(&self) -> Result<(), LogError> {
         *self.opening.lock() = true;
         self.moves.close();
-        let partitions: Vec<_> = self.slots.read().values().filter_map(|slot| slot.partition().ok()).collect();
-        let close =
-            |some: &[Arc<Partition>]| some.iter().try_for_each(|partition| partition.writer.lock().close().map(drop));
+        let partitions = self.open_partitions();
         let closed: Vec<_> = std::thread::scope(|scope| {
             let shares = partitions.chunks(partitions.len().div_ceil(CLOSERS).max(1));
-            let closers: Vec<_> = shares.map(|share| scope.spawn(move || close(share))).collect();
+            let closers: Vec<_> = shares.map(|share| scope.spawn(move || self.close_all(share))).collect();
             closers.into_iter().map(|closer| closer.join()).collect()
         });
-        for closed in closed {
-            closed.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))?;
-        }
-        self.manager.close()
+        self.manager.close()?;
+        let outcomes = closed.into_iter().map(|joined| joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        outcomes.collect()
+    }
+
+    /// A log that cannot be closed in order keeps its own dir from being marked as clean, and no other. The first error is
+    /// given.
+    fn close_all(&self, partitions: &[Arc<Partition>]) -> Result<(), LogError> {
+        let close = |partition: &Arc<Partition>| {
+            let closed = partition.writer.lock().close();
+            closed.map(drop).inspect_err(|error| {
+                tracing::error!(partition = %partition.id, %error, "log not closed in order; the next start recovers it");
+                self.manager.not_closed(&partition.id);
+            })
+        };
+        let closed: Vec<_> = partitions.iter().map(close).collect();
+        closed.into_iter().collect()
     }
 
     fn open_of(&self, topic: &Topic) -> Vec<Arc<Partition>> {
@@ -195,6 +248,7 @@ impl Registry {
 impl Slot {
     fn partition(&self) -> Result<Arc<Partition>, OpenError> {
         match self {
+            Slot::Open(partition) if partition.is_offline() => Err(OpenError::Offline),
             Slot::Open(partition) => Ok(partition.clone()),
             Slot::Offline => Err(OpenError::Offline),
         }

@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod flushes;
 mod moves;
 mod removals;
 mod retention;
@@ -30,6 +31,9 @@ impl Upkeep {
         tasks.spawn(retention::run(partitions(), logs.initial_delay, logs.retention_check_interval));
         for _ in 0..partitions().manager().dir_count() {
             tasks.spawn(moves::run(partitions()));
+        }
+        if let Some(interval) = logs.flush_check_interval {
+            tasks.spawn(flushes::run(partitions(), interval));
         }
         Upkeep { tasks }
     }

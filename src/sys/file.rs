@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, Flock, FlockArg, fallocate};
 use rustix::fs::Advice;
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::ReadWriteFlags;
 
 /// A run of bytes in a file, shared with whoever else reads it: what a fetch sends without copying.
 #[derive(Clone, Debug)]
@@ -49,8 +50,8 @@ pub fn pread_cached(file: &File, buf: &mut [u8], position: u64) -> io::Result<us
         match rustix::io::preadv2(file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => return Err(error.into()),
         }
     }
@@ -113,6 +114,27 @@ pub fn fsync(file: &File) -> io::Result<()> {
 /// Cuts a file off at `length` bytes, or extends it with zeros.
 pub fn set_len(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)
+}
+
+/// Makes a file `length` bytes long, with room on the disk for all of them where the file system can promise that.
+pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
+    let bytes = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::EOPNOTSUPP) => set_len(file, length),
+        allocated => Ok(allocated?),
+    }
+}
+
+/// The disk, or somebody's share of it, has no room.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether an error speaks against the disk or its file system; it does not where the process has too many files open,
+/// or somebody took the file away.
+pub fn is_of_device(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    !matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOENT))
 }
 
 /// As [`fdatasync`], of a file that need not be there.

@@ -9,6 +9,7 @@ pub mod topics;
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -45,15 +46,23 @@ impl Broker {
 
     /// Starts on a data directory that an earlier broker may have left.
     pub fn start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+        Broker::start_in(data, &[data.path().to_owned()], overrides)
+    }
+
+    /// Starts with these log dirs, which `data` keeps from being removed.
+    pub fn start_in(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
         // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, overrides).listening());
+        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, dirs, overrides).listening());
         started.expect("the broker ended before it listened")
     }
 
-    fn spawn(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+    fn spawn(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-        command.arg("--listen").arg(address.to_string()).arg("--data").arg(data.path());
+        command.arg("--listen").arg(address.to_string());
+        for dir in dirs {
+            command.arg("--data").arg(dir);
+        }
         for setting in overrides {
             command.arg("--override").arg(setting);
         }
@@ -115,6 +124,16 @@ impl Broker {
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Waits until the broker ends by itself.
+    pub fn ended(mut self) -> ExitStatus {
+        let deadline = Instant::now() + START_DEADLINE;
+        while self.is_running() {
+            assert!(Instant::now() < deadline, "still running after {START_DEADLINE:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.process.wait().unwrap()
     }
 
     /// Asks the broker to stop, and waits until it has.

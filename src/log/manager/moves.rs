@@ -47,7 +47,11 @@ impl LogManager {
     /// The log dir of that path: as configured, or absolute. `None`: it is none of ours. `DirFailed`: not one to move to.
     pub fn find_dir(&self, path: &Path) -> Option<Result<PathBuf, LogError>> {
         let wanted = std::path::absolute(path).ok()?;
-        let dir = self.dirs.iter().find(|dir| std::path::absolute(&dir.path).is_ok_and(|it| it == wanted))?;
+        let is_wanted = |path: &Path| std::path::absolute(path).is_ok_and(|it| it == wanted);
+        if self.unopened.iter().any(|path| is_wanted(path)) {
+            return Some(Err(LogError::DirFailed { path: wanted }));
+        }
+        let dir = self.dirs.iter().find(|dir| is_wanted(&dir.path))?;
         Some(dir.context.check().map(|()| dir.path.clone()))
     }
 
@@ -66,11 +70,16 @@ impl LogManager {
                 here.push((partition.clone(), place.reader.clone()));
             }
         }
-        let described = self.dirs.iter().zip(places).map(|(dir, places)| {
+        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let opened = self.dirs.iter().zip(places).map(|(dir, places)| {
             let contents = dir.context.check().and_then(|()| contents(&dir.path, places));
-            LogDirInfo { path: std::path::absolute(&dir.path).unwrap_or_else(|_| dir.path.clone()), contents }
+            LogDirInfo { path: absolute(&dir.path), contents }
         });
-        described.collect()
+        let unopened = self
+            .unopened
+            .iter()
+            .map(|path| LogDirInfo { path: absolute(path), contents: Err(LogError::DirFailed { path: path.clone() }) });
+        opened.chain(unopened).collect()
     }
 
     /// Begins to move an open log to the log dir at `target`.

@@ -23,7 +23,7 @@ impl LogWriter {
             return Ok(false);
         }
         self.complete_active(view.end_offset)?;
-        self.shared.flush().inspect_err(|error| self.shared.context.fail(error))?;
+        self.shared.flush()?;
         Ok(true)
     }
 

@@ -3,6 +3,7 @@
 mod aborted;
 mod cold;
 mod concurrency;
+mod durability;
 mod indexes;
 mod producers;
 mod read;
