@@ -158,6 +158,7 @@ impl FutureLog {
         }
         // What the mark says has to be true wherever it is seen.
         sys::sync_dir(folder).at(folder)?;
+        crash_point();
         let mark = folder.join(COMPLETE_MARK);
         sys::create(&mark).at(&mark)?;
         sys::sync_dir(folder).at(folder)?;
@@ -219,6 +220,7 @@ impl FutureLog {
                 sys::drop_cached(&from, position, u64::from(length)).at(&segment.path)?;
             }
             copied.bytes += u64::from(length);
+            crash_point();
             self.progress.bytes.fetch_add(u64::from(length), Ordering::Relaxed);
         }
         Ok(())
@@ -304,3 +306,13 @@ fn copy_if_exists(from: &Path, to: &Path) -> Result<(), LogError> {
     }
     Ok(())
 }
+
+/// Here a test looks at what a crash would leave.
+#[cfg(not(test))]
+fn crash_point() {}
+
+#[cfg(test)]
+use tests::crash_point;
+
+#[cfg(test)]
+mod tests;

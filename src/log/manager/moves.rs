@@ -131,7 +131,7 @@ impl LogManager {
                 return Err(writer.move_failed(error, future));
             }
         };
-        future.is_kept = true;
+        future.is_kept = has_folder;
         let reader = writer.go_on_in(&future.folders.next_live, &future.context)?;
         if let Some(place) = state.partitions.get_mut(partition) {
             place.reader = Some(reader.clone());

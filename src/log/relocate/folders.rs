@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::COMPLETE_MARK;
+use super::{COMPLETE_MARK, crash_point};
 use crate::log::error::{IoContext, LogError};
 use crate::log::names::{FolderName, FolderState, set_aside_folder_name};
 use crate::sys;
@@ -43,6 +43,7 @@ impl Folders {
 
     /// The future folder becomes the live one. Gives the folder that is no longer needed.
     pub(in crate::log) fn exchange(&self) -> Result<PathBuf, NotExchanged> {
+        crash_point();
         let set_aside = rename_durably(&self.live, &self.aside);
         if let Err(error) = set_aside.and_then(|()| rename_durably(&self.future, &self.next_live)) {
             return Err(NotExchanged { error, is_undone: self.undo() });
@@ -54,7 +55,7 @@ impl Folders {
 
     /// The future folder first: with the other order a crash would leave two live ones.
     fn undo(&self) -> bool {
-        let back = |from: &Path, to: &Path| if from.exists() { rename_durably(from, to) } else { Ok(()) };
+        let back = |from: &Path, to: &Path| if to.exists() { Ok(()) } else { rename_durably(from, to) };
         back(&self.next_live, &self.future).and_then(|()| back(&self.aside, &self.live)).is_ok()
     }
 }
@@ -88,5 +89,6 @@ pub(in crate::log) fn finish_switches(log_dirs: &[PathBuf]) -> Result<(), LogErr
 
 fn rename_durably(from: &Path, to: &Path) -> Result<(), LogError> {
     sys::rename(from, to).at(from)?;
+    crash_point();
     to.parent().map_or(Ok(()), |log_dir| sys::sync_dir(log_dir).at(log_dir))
 }
