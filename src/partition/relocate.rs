@@ -15,8 +15,8 @@ use crate::log::{LogError, LogReader, MoveProgress};
 use crate::protocol::ErrorCode;
 use crate::types::TopicPartition;
 
-/// Bytes that may be left for the append lock: an append then waits for some milliseconds. Where producers are as fast as the
-/// copy, it is twice as much with each attempt, up to the second.
+/// Bytes that may be left for the append lock: an append then waits for some milliseconds. Where producers are about as fast as
+/// the copy, it is twice as much with each round, up to the second.
 const LEFT_FOR_LOCK: u64 = 1 << 20;
 const LEFT_FOR_LOCK_MAX: u64 = 64 << 20;
 const FOLDER_NAME_LEN_MAX: usize = 255;
@@ -139,7 +139,9 @@ impl Registry {
             match outcome {
                 Ok(leftover) => {
                     tracing::info!(partition = %id, %target, bytes = next.bytes(), "moved to another log dir");
-                    leftover.into_iter().for_each(|folder| remove(&folder));
+                    if let Some(folder) = leftover {
+                        remove(&folder);
+                    }
                 }
                 // What is not found belonged to a deleted topic.
                 Err(_) if next.progress.is_cancelled() => {
@@ -171,9 +173,9 @@ impl Partition {
         let mut future = manager.begin_move(&self.id, log, &it.target, Arc::clone(&it.progress))?;
         let mut left_max = LEFT_FOR_LOCK;
         loop {
-            while future.catch_up()? > left_max {}
-            future.sync_tail()?;
             if future.catch_up()? <= left_max {
+                future.sync_tail()?;
+                future.catch_up()?;
                 let mut writer = self.writer.lock();
                 if let Some(switched) = manager.switch(&self.id, &mut writer, &mut future, left_max)? {
                     *self.reader.write() = switched.reader;

@@ -92,7 +92,7 @@ fn appends_and_reads_go_on_while_a_partition_moves_back_and_forth() {
     const APPENDS_MAX: i64 = 20_000;
     let fixture = Fixture::new();
     let partition = &fixture.partition;
-    (0..200).for_each(|index| drop::<Offset>(append(partition, 20_000 + index)));
+    (0..200).for_each(|index| assert_eq!(append(partition, 20_000).0, index));
     let is_over = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(move || {
