@@ -29,7 +29,6 @@ use super::cluster::authorized_operations;
 use super::{Context, Refused};
 use crate::log::names::{is_internal_topic, validate_topic_name};
 use crate::metadata::{Image, Topic};
-use crate::partition::Partition;
 use crate::protocol::ErrorCode;
 use crate::types::TopicId;
 
@@ -153,7 +152,7 @@ fn known(ctx: &Context, topic: &Topic) -> MetadataResponseTopic {
     let partition = |index| {
         let partition = MetadataResponsePartition::default()
             .with_partition_index(index)
-            .with_leader_epoch(Partition::LEADER_EPOCH.0)
+            .with_leader_epoch(topic.leader_epoch.0)
             .with_replica_nodes(vec![node]);
         match ctx.services.partitions.is_offline(topic, index) {
             false => partition.with_leader_id(node).with_isr_nodes(vec![node]),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -30,6 +30,8 @@ pub struct DirContext {
     refused_at: Mutex<Option<Instant>>,
     pub(super) open_files: Arc<OpenFiles>,
     pub(super) removals: Arc<Removals>,
+    /// Bytes of logs that recovery has read.
+    pub(super) recovery_bytes: AtomicU64,
 }
 
 impl DirContext {
@@ -52,6 +54,7 @@ impl DirContext {
             refused_at: Mutex::new(None),
             open_files,
             removals,
+            recovery_bytes: AtomicU64::new(0),
         }
     }
 
@@ -94,6 +97,15 @@ impl DirContext {
 
     pub fn check(&self) -> Result<(), LogError> {
         if self.has_failed() { Err(LogError::DirFailed { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of logs that recovery has read so far.
+    pub fn recovery_bytes(&self) -> u64 {
+        self.recovery_bytes.load(Ordering::Relaxed)
     }
 
     pub fn has_failed(&self) -> bool {

@@ -20,6 +20,9 @@ pub enum LogError {
     Damaged { path: PathBuf, position: u64, offset: Offset, source: Damage },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    /// The process has no file descriptor left. Nothing is wrong with the file, and the next try may succeed.
+    #[error("{path}: {source}")]
+    NoDescriptor { path: PathBuf, source: io::Error },
     #[error("batch set of {bytes} bytes is larger than a segment of {segment_bytes}")]
     TooLarge { bytes: u64, segment_bytes: u32 },
     /// `InconsistentTopicIdException`.
@@ -58,6 +61,8 @@ pub enum Damage {
     Batch(#[from] BatchError),
     #[error("offsets from {found} on where {expected} or more must follow")]
     OffsetOrder { found: Offset, expected: Offset },
+    #[error("offsets up to {last}, where the next segment or the end of the log is at {end}")]
+    BeyondSegment { last: Offset, end: Offset },
     #[error("the segment is shorter than the recovery point says was flushed")]
     BeforeRecoveryPoint,
 }
@@ -72,11 +77,21 @@ impl LogError {
         }
     }
 
+    pub(super) fn io(path: PathBuf, source: io::Error) -> LogError {
+        match source.kind() {
+            // No file that may be waited for answers so.
+            io::ErrorKind::WouldBlock => LogError::Cold,
+            _ if sys::is_out_of_descriptors(&source) => LogError::NoDescriptor { path, source },
+            _ => LogError::Io { path, source },
+        }
+    }
+
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             LogError::Damaged { .. }
             | LogError::Io { .. }
+            | LogError::NoDescriptor { .. }
             | LogError::WrongTopic { .. }
             | LogError::DirFailed { .. }
             | LogError::DiskFull { .. }
@@ -94,7 +109,13 @@ impl LogError {
 
     /// Whether the broker's log has it already, once for all that it happens to.
     pub fn is_reported(&self) -> bool {
-        matches!(self, LogError::DirFailed { .. } | LogError::DiskFull { .. } | LogError::Unflushed { .. })
+        matches!(
+            self,
+            LogError::DirFailed { .. }
+                | LogError::DiskFull { .. }
+                | LogError::Unflushed { .. }
+                | LogError::NoDescriptor { .. }
+        )
     }
 
     pub(super) fn is_disk_full(&self) -> bool {
@@ -110,7 +131,7 @@ impl LogError {
 impl From<CheckpointError> for LogError {
     fn from(error: CheckpointError) -> LogError {
         match error {
-            CheckpointError::Io { path, source } => LogError::Io { path, source },
+            CheckpointError::Io { path, source } => LogError::io(path, source),
             CheckpointError::Malformed { path, problem } => {
                 LogError::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, problem) }
             }
@@ -135,10 +156,6 @@ pub(super) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| match source.kind() {
-            // No file that may be waited for answers so.
-            io::ErrorKind::WouldBlock => LogError::Cold,
-            _ => LogError::Io { path: path.to_owned(), source },
-        })
+        self.map_err(|source| LogError::io(path.to_owned(), source))
     }
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::checkpoint::{
-    self, CheckpointError, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
-    REPLICATION_OFFSET_CHECKPOINT,
+    self, CLEANER_OFFSET_CHECKPOINT, CheckpointError, LEADER_EPOCH_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
+    PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
 use super::error::IoContext;
 use super::log_dir::{self, Locked, LogDir};
@@ -23,7 +23,7 @@ use super::removals::Removals;
 use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions, relocate};
 use crate::config::TopicConfig;
 use crate::sys;
-use crate::types::{NodeId, Offset, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 
 pub use moves::{LogDirContents, LogDirInfo, Switched};
 
@@ -40,6 +40,7 @@ pub struct LogManager {
     unopened: Vec<PathBuf>,
     failures: Arc<Failures>,
     removals: Arc<Removals>,
+    open_files: Arc<OpenFiles>,
     state: Mutex<State>,
 }
 
@@ -58,6 +59,8 @@ pub struct ManagerOptions<'a> {
 struct State {
     /// Every partition that has a folder, or was opened and will get one.
     partitions: BTreeMap<TopicPartition, Place>,
+    /// How many of them each log dir has.
+    counts: Vec<usize>,
     /// Log dirs whose checkpoints still name a partition that is gone. They are rewritten before a new partition, which
     /// may have that name again, is placed there.
     stale_checkpoints: BTreeSet<usize>,
@@ -72,6 +75,8 @@ struct Place {
     log_start_offset: Offset,
     /// As the checkpoint has it.
     recovery_point: Offset,
+    /// Compaction has got as far as this.
+    cleaned_to: Option<Offset>,
     /// Found after an unclean stop, and not opened since.
     needs_recovery: bool,
     reader: Option<LogReader>,
@@ -122,6 +127,7 @@ impl LogManager {
             producer_id_expiration: options.producer_id_expiration,
             failures,
             removals,
+            open_files,
             state: Mutex::new(state),
         })
     }
@@ -185,6 +191,24 @@ impl LogManager {
         state.partitions.iter().map(|(partition, place)| (partition.clone(), place.topic_id)).collect()
     }
 
+    /// The epoch in which a partition that has a folder was led last.
+    pub fn leader_epoch(&self, partition: &TopicPartition) -> Option<LeaderEpoch> {
+        let dir = self.state.lock().partitions.get(partition).and_then(|place| self.dirs.get(place.dir))?;
+        let epochs = checkpoint::read_epochs(&dir.path.join(partition.to_string()).join(LEADER_EPOCH_CHECKPOINT));
+        epochs.ok()?.last().map(|entry| entry.epoch)
+    }
+
+    /// What an unclean stop left to be recovered, by log dir.
+    pub fn unrecovered(&self) -> Vec<(Arc<DirContext>, Vec<TopicPartition>)> {
+        let state = self.state.lock();
+        let of_dir = |index: usize| {
+            let here = state.partitions.iter().filter(|(_, place)| place.dir == index && place.needs_recovery);
+            here.map(|(partition, _)| partition.clone()).collect::<Vec<_>>()
+        };
+        let dirs = self.dirs.iter().enumerate().map(|(index, dir)| (Arc::clone(&dir.context), of_dir(index)));
+        dirs.filter(|(_, partitions)| !partitions.is_empty()).collect()
+    }
+
     /// Opens one partition's log: in the directory that has its folder, else in the one with the fewest partitions.
     pub fn open_log(
         &self,
@@ -196,11 +220,18 @@ impl LogManager {
             let mut state = self.state.lock();
             let (dir, place) = state.place(partition, topic_id, &self.dirs)?;
             dir.context.check()?;
-            if let Some(found) = place.topic_id.filter(|found| *found != topic_id) {
-                return Err(LogError::WrongTopic { path: dir.path.join(partition.to_string()), found, topic_id });
+            let folder = dir.path.join(partition.to_string());
+            match place.topic_id {
+                Some(found) if found != topic_id => return Err(LogError::WrongTopic { path: folder, found, topic_id }),
+                Some(_) => {}
+                // The folder has lost its `partition.metadata`, or the file does not read.
+                None => {
+                    let written = checkpoint::write_partition_metadata(&folder.join(PARTITION_METADATA), topic_id);
+                    written.map_err(|error| dir.context.write_failed(error.into()))?;
+                }
             }
             OpenOptions {
-                dir: dir.path.join(partition.to_string()),
+                dir: folder,
                 topic_id,
                 config,
                 producer_id_expiration: self.producer_id_expiration,
@@ -215,6 +246,7 @@ impl LogManager {
         if let Some(place) = self.state.lock().partitions.get_mut(partition) {
             place.needs_recovery = false;
             place.reader = Some(reader.clone());
+            place.topic_id.get_or_insert(topic_id);
         }
         Ok((writer, reader))
     }
@@ -262,14 +294,35 @@ impl LogManager {
             {
                 tracing::error!(%partition, %error, "sealed segments could not be flushed");
             }
-            reader.release_idle_files();
         }
+        self.open_files.close_idle();
         self.in_each_dir(|state, index, dir| {
             if state.partitions.values().any(|place| place.dir == index && place.has_moved()) {
                 state.write_checkpoints(index, &dir.path)?;
             }
             Ok(())
         })
+    }
+
+    /// Whether the partition has a folder, or was opened and will get one.
+    pub fn knows(&self, partition: &TopicPartition) -> bool {
+        self.state.lock().partitions.contains_key(partition)
+    }
+
+    /// How far compaction has got with a partition; `None` where it was never compacted.
+    pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.state.lock().partitions.get(partition)?.cleaned_to
+    }
+
+    /// Notes how far compaction has got, and writes the dir's `cleaner-offset-checkpoint`, in which partitions that are gone
+    /// are no longer named.
+    pub fn set_cleaned_to(&self, partition: &TopicPartition, offset: Offset) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let Some(place) = state.partitions.get_mut(partition) else { return Ok(()) };
+        place.cleaned_to = Some(offset);
+        let index = place.dir;
+        let Some(dir) = self.dirs.get(index) else { return Ok(()) };
+        Ok(state.write_cleaned(index, &dir.path)?)
     }
 
     /// After every log was closed: checkpoints the recovery points, fsyncs, writes the clean-shutdown marks. A directory
@@ -302,7 +355,8 @@ impl State {
         let Some((LogDir { path, was_clean, partitions, .. }, others)) = dirs.split_last() else { return Ok(()) };
         let recovery_points = read_checkpoint(&path.join(RECOVERY_POINT_CHECKPOINT));
         let log_start_offsets = read_checkpoint(&path.join(LOG_START_OFFSET_CHECKPOINT));
-        let named = recovery_points.keys().chain(log_start_offsets.keys());
+        let cleaned = read_checkpoint(&path.join(CLEANER_OFFSET_CHECKPOINT));
+        let named = recovery_points.keys().chain(log_start_offsets.keys()).chain(cleaned.keys());
         if named.into_iter().any(|partition| !partitions.contains(partition)) {
             self.stale_checkpoints.insert(others.len());
         }
@@ -317,9 +371,11 @@ impl State {
                 topic_id,
                 log_start_offset: log_start_offsets.get(partition).copied().unwrap_or(Offset::ZERO),
                 recovery_point: recovery_points.get(partition).copied().unwrap_or(Offset::ZERO),
+                cleaned_to: cleaned.get(partition).copied(),
                 needs_recovery: !was_clean,
                 reader: None,
             };
+            self.count(others.len(), 1);
             if let Some(other) = self.partitions.insert(partition.clone(), place) {
                 let first = others.get(other.dir).map(|dir| dir.path.clone()).unwrap_or_default();
                 return Err(ManagerError::Duplicate { partition: partition.clone(), first, second: path.clone() });
@@ -335,19 +391,21 @@ impl State {
         topic_id: TopicId,
         dirs: &'a [LogDir],
     ) -> Result<(&'a LogDir, &'a mut Place), LogError> {
-        let index = match self.partitions.get(partition) {
-            Some(place) => place.dir,
-            None => self.emptiest(dirs)?,
-        };
+        let placed = self.partitions.get(partition).map(|place| place.dir);
+        let index = placed.map_or_else(|| self.emptiest(dirs), Ok)?;
         let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
-        if !self.partitions.contains_key(partition) && self.stale_checkpoints.remove(&index) {
-            self.write_checkpoints(index, &dir.path)?;
+        if placed.is_none() {
+            if self.stale_checkpoints.remove(&index) {
+                self.write_checkpoints(index, &dir.path)?;
+            }
+            self.count(index, 1);
         }
         let place = self.partitions.entry(partition.clone()).or_insert(Place {
             dir: index,
             topic_id: Some(topic_id),
             log_start_offset: Offset::ZERO,
             recovery_point: Offset::ZERO,
+            cleaned_to: None,
             needs_recovery: false,
             reader: None,
         });
@@ -356,21 +414,26 @@ impl State {
 
     fn forget(&mut self, partition: &TopicPartition) {
         let place = self.partitions.remove(partition);
-        let is_named = |place: &Place| place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO;
+        place.iter().for_each(|place| self.count(place.dir, -1));
+        let is_named = |place: &Place| {
+            place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO || place.cleaned_to.is_some()
+        };
         self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
     }
 
     /// Where a new partition goes: to the dir with the fewest, of those that have not failed.
     fn emptiest(&self, dirs: &[LogDir]) -> Result<usize, LogError> {
-        let mut counts = vec![0_usize; dirs.len()];
-        for place in self.partitions.values() {
-            if let Some(count) = counts.get_mut(place.dir) {
-                *count += 1;
-            }
+        let healthy = dirs.iter().enumerate().filter(|(_, dir)| !dir.context.has_failed()).map(|(index, _)| index);
+        healthy.min_by_key(|dir| self.counts.get(*dir).copied().unwrap_or(0)).ok_or_else(no_log_dir)
+    }
+
+    fn count(&mut self, dir: usize, change: isize) {
+        if self.counts.len() <= dir {
+            self.counts.resize(dir + 1, 0);
         }
-        let healthy = dirs.iter().zip(counts).enumerate().filter(|(_, (dir, _))| !dir.context.has_failed());
-        let emptiest = healthy.min_by_key(|(_, (_, count))| *count).map(|(index, _)| index);
-        emptiest.ok_or_else(no_log_dir)
+        if let Some(count) = self.counts.get_mut(dir) {
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     /// The high watermark is the recovery point after a clean stop of the one replica there is.
@@ -379,11 +442,23 @@ impl State {
         let recovery_points = here().map(|(partition, place)| (partition, place.recovery_point()));
         checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
         checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
+        let is_cleaned = here().any(|(_, place)| place.cleaned_to.is_some());
+        if is_cleaned || dir.join(CLEANER_OFFSET_CHECKPOINT).exists() {
+            self.write_cleaned(index, dir)?;
+        }
         self.write_log_starts(index, dir)?;
         for place in self.partitions.values_mut().filter(|place| place.dir == index) {
             place.recovery_point = place.recovery_point();
         }
         Ok(())
+    }
+}
+
+impl State {
+    fn write_cleaned(&self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
+        let here = self.partitions.iter().filter(|(_, place)| place.dir == index);
+        let cleaned = here.filter_map(|(partition, place)| Some((partition, place.cleaned_to?)));
+        checkpoint::write_offsets(&dir.join(CLEANER_OFFSET_CHECKPOINT), cleaned)
     }
 }
 

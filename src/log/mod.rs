@@ -8,9 +8,11 @@
 //! `inspect` reads files without a broker.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
+pub mod foreign;
 pub mod inspect;
 pub mod manager;
 pub mod names;
@@ -20,6 +22,7 @@ pub mod producer_state;
 pub mod removals;
 
 mod cold;
+mod damage;
 mod flush;
 mod index;
 mod log_dir;
@@ -28,11 +31,13 @@ mod open;
 mod reader;
 mod recovery;
 mod relocate;
+mod resume;
 mod retention;
 mod roll;
 mod scan;
 mod segment;
 mod segments;
+mod settle;
 mod shared;
 mod tail;
 mod time_index;

@@ -12,6 +12,7 @@ use std::sync::atomic::AtomicBool;
 use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
+use super::cleaner;
 use super::epoch_cache::EpochCache;
 use super::error::{Damage, IoContext, LogError};
 use super::flush::Durability;
@@ -22,6 +23,7 @@ use super::roll::Age;
 use super::scan::Scan;
 use super::segment::Segment;
 use super::segments::Segments;
+use super::settle::Settling;
 use super::shared::{Shared, View};
 use super::tail::Tail;
 use super::writer::{Active, LogWriter, note_producer};
@@ -55,6 +57,10 @@ pub(super) struct Loading {
     snapshots: Vec<Offset>,
     pub(super) producers: ProducerState,
     pub(super) epochs: EpochCache,
+    /// The folder tells the epochs; where it does not, all batches do.
+    pub(super) epochs_known: bool,
+    /// No recovered batch left a hole before it: compaction has not been here.
+    pub(super) is_dense: bool,
     /// Of the last segment.
     pub(super) tail: Tail,
     pub(super) end_offset: Offset,
@@ -63,8 +69,12 @@ pub(super) struct Loading {
 
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
+        let mut names = list(&options.dir)?;
+        if cleaner::settle(&options.dir, &names)? {
+            names = list(&options.dir)?;
+        }
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
-        let names = list(&options.dir)?;
+        let files = &options.context.open_files;
         let is_log = |name: &&FileName| name.state == FileState::Live && name.kind == FileKind::Log;
         let bases: BTreeSet<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
         for name in names {
@@ -73,15 +83,16 @@ impl Loading {
                 (FileState::Live, FileKind::Log) => {
                     let size = path.metadata().at(&path)?.len();
                     let interval = options.config.index_interval_bytes;
-                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval)));
+                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval, files)));
                 }
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
                 // A removal or a roll was interrupted.
                 (FileState::Live, _) if !bases.contains(&name.offset) => sys::remove_file(&path).at(&path)?,
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
-                (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
-                (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
+                (FileState::Deleted, _) => sys::remove_file(&path).at(&path)?,
+                // Settled above.
+                (FileState::Cleaned | FileState::Swap, _) => {}
             }
         }
         segments.sort_by_key(|segment| segment.base_offset);
@@ -99,6 +110,8 @@ impl Loading {
             segments,
             snapshots,
             producers: ProducerState::default(),
+            is_dense: true,
+            epochs_known: !epochs.entries().is_empty(),
             epochs,
             tail: Tail::default(),
             now: Timestamp::now(),
@@ -120,9 +133,19 @@ impl Loading {
         self.end_offset = tail.next_offset.unwrap_or(segment.base_offset);
         self.tail = tail;
         self.check_recovery_point()?;
+        self.warn_of_surplus();
         let from = self.load_snapshot(self.end_offset);
-        self.replay_producers(from, self.segments.len())?;
+        self.replay_producers(from, self.segments.len(), 0)?;
         Ok(true)
+    }
+
+    /// A clean stop checkpoints the end as the recovery point. A base offset lies outside the CRC: that of the last batch
+    /// may be damaged with nothing else to tell.
+    fn warn_of_surplus(&self) {
+        let (dir, end, stopped) = (self.options.dir.display(), self.end_offset, self.options.recovery_point);
+        if stopped > Offset::ZERO && end > stopped {
+            tracing::warn!(%dir, %end, %stopped, "the log ends behind where the clean stop left it: verify tells more");
+        }
     }
 
     /// What was flushed must still be there, unless the log start has passed it.
@@ -151,12 +174,13 @@ impl Loading {
         self.segments.first().map_or(Offset::ZERO, |first| first.base_offset)
     }
 
-    /// Replays batches from `from` on, of the segments before number `until`.
-    pub(super) fn replay_producers(&mut self, from: Offset, until: usize) -> Result<(), LogError> {
+    /// Replays batches from `from` on, of the segments before number `until` and of the first `bytes` of that.
+    pub(super) fn replay_producers(&mut self, from: Offset, until: usize, bytes: u64) -> Result<(), LogError> {
         let floor = self.segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
-        for segment in self.segments.iter().take(until).skip(floor) {
+        for (index, segment) in self.segments.iter().enumerate().take(until.saturating_add(1)).skip(floor) {
+            let size = if index == until { bytes } else { segment.size() };
             let file = segment.file()?;
-            let mut scan = segment.scan_to(&file, from, segment.size(), Access::Blocking)?;
+            let mut scan = segment.scan_to(&file, from, size, Access::Blocking)?;
             while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), from))? {
                 if batch.header.base_offset >= from && batch.header.has_producer_id() {
                     note_producer(&mut self.producers, &segment.with_marker(&batch)?);
@@ -206,7 +230,7 @@ impl Loading {
         Ok(())
     }
 
-    fn into_halves(self, recovered: bool) -> (LogWriter, LogReader) {
+    fn into_halves(mut self, recovered: bool) -> (LogWriter, LogReader) {
         let start_offset = self.start_offset();
         // A log start beyond the end: everything was deleted, and the files' records lie below it.
         let end_offset = self.end_offset.max(start_offset);
@@ -215,6 +239,8 @@ impl Loading {
             older.iter().for_each(|segment| segment.seal(None));
             if is_past_end {
                 last.seal(None);
+                // What they wrote between is gone: a sequence that goes on behind it is none out of order.
+                self.producers.clear();
             }
         }
         self.segments.iter().for_each(|segment| segment.release_files());
@@ -245,6 +271,7 @@ impl Loading {
             producers: self.producers,
             active: last.filter(|_| !is_past_end).map(|segment| Active { segment, tail: self.tail, age }),
             dirty: recovered,
+            settling: Settling::opened_at(end_offset),
             expired_at: self.now,
             ended: None,
         };
@@ -261,10 +288,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<FileName>, LogError> {
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
     Ok(names.at(dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
-}
-
-fn unfinished_swap() -> io::Error {
-    io::Error::other("a compaction was interrupted while it replaced segments; let the broker that did it finish")
 }
 
 /// As `LeaderEpochFileCache` is filled in recovery: an epoch that is no news does not touch it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::Damage;
 use super::segment::Cut;
 use super::shared::{Shared, View};
 use super::{AbortedTxn, Access, FlushWait, LogError, ReadLimit, ReadSlice};
@@ -94,9 +95,9 @@ impl LogReader {
         self.shared.context.check()
     }
 
-    /// Closes the files that nobody has used since the last call.
-    pub fn release_idle_files(&self) {
-        self.shared.view().segments.iter_from(0).for_each(|segment| segment.release_idle_files());
+    /// Moves the recovery point to the end. Blocking; appends and reads go on meanwhile.
+    pub fn flush(&self) -> Result<(), LogError> {
+        self.shared.flush()
     }
 
     /// The epoch of the newest batch, `None` in an empty log.
@@ -133,6 +134,11 @@ fn find(
     }
     let Some((index, first)) = view.first_batch(offset, access)? else { return Ok(NOTHING) };
     let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
+    let segment_end = view.end_of(index);
+    if first.header.next_offset() > segment_end {
+        let damage = Damage::BeyondSegment { last: first.header.last_offset(), end: segment_end };
+        return Err(segment.damaged(damage, first.position, offset));
+    }
     let bytes_max = u64::from(limit.bytes_max);
     let first_fits = first.header.size() as u64 <= bytes_max;
     if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
@@ -141,7 +147,6 @@ fn find(
 
     // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
     let size = view.size_of(index, segment);
-    let segment_end = view.end_of(index);
     let visible = if upper < segment_end {
         segment.find(upper, size, access)?.map_or(size, |batch| batch.position)
     } else {

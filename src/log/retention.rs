@@ -5,11 +5,13 @@
 //! it leave the log ([`LogWriter::remove_before`]). What DeleteRecords leaves below the log start goes the same way.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
 use super::error::{IoContext, LogError};
 use super::names::{FileKind, FileName, FileState};
+use super::open_files::OpenFiles;
 use super::segment::Segment;
 use super::shared::View;
 use super::timestamps;
@@ -228,7 +230,9 @@ pub(super) fn may_be_due(dir: &Path, start: Offset, config: &TopicConfig, now: T
         }
     }
     let written = modified(dir, &oldest)?;
-    let indexed = Segment::existing(dir, *first, oldest.len(), config.index_interval_bytes).time_index.last()?;
+    let files = Arc::new(OpenFiles::up_to(1));
+    let oldest_segment = Segment::existing(dir, *first, oldest.len(), config.index_interval_bytes, &files);
+    let indexed = oldest_segment.time_index.last()?;
     let newest = indexed.map_or(written, |entry| entry.timestamp.min(written));
     Ok(is_too_old(newest, config, now))
 }

@@ -15,8 +15,9 @@ use parking_lot::Mutex;
 
 use super::Access;
 use super::error::{Damage, IoContext, LogError};
-use super::names::{FileKind, FileName};
+use super::names::{FileKind, FileName, FileState};
 use super::offset_index::{OffsetEntry, OffsetIndex};
+use super::open_files::{Handle, OpenFiles};
 use super::scan::{Located, Scan, ScanError};
 use super::tail::Tail;
 use super::time_index::{TimeEntry, TimeIndex};
@@ -44,16 +45,10 @@ pub(super) struct Cut {
 }
 
 #[derive(Debug)]
-enum LogFile {
-    Closed,
-    Open(Arc<File>),
-    /// The segment is out of the log; another one's file may have the name.
-    Gone,
-}
-
-#[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: Offset,
+    /// Under which names the files lie.
+    state: FileState,
     pub(super) path: PathBuf,
     pub(super) offset_index: OffsetIndex,
     pub(super) time_index: TimeIndex,
@@ -63,9 +58,7 @@ pub(super) struct Segment {
     size: AtomicU64,
     /// No longer appended to.
     sealed: AtomicBool,
-    file: Mutex<LogFile>,
-    /// Since [`Segment::release_idle_files`] last looked.
-    used: AtomicBool,
+    file: Arc<Handle>,
     /// Held while the indexes are rebuilt, which happens once.
     rebuilt: Mutex<bool>,
     /// Where the last read ended: the offset that follows, and the position.
@@ -76,19 +69,37 @@ pub(super) struct Segment {
 
 impl Segment {
     /// A segment whose log file has `size` bytes; nothing is opened yet.
-    pub(super) fn existing(dir: &Path, base_offset: Offset, size: u64, index_interval_bytes: u32) -> Segment {
-        let path = |kind| dir.join(FileName::live(base_offset, kind).to_string());
+    pub(super) fn existing(
+        dir: &Path,
+        base_offset: Offset,
+        size: u64,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Segment {
+        Segment::in_state(FileState::Live, dir, base_offset, size, index_interval_bytes, files)
+    }
+
+    /// As [`Segment::existing`], of files that compaction has not given their own names yet.
+    pub(super) fn in_state(
+        state: FileState,
+        dir: &Path,
+        base_offset: Offset,
+        size: u64,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Segment {
+        let path = |kind| dir.join(FileName { offset: base_offset, kind, state }.to_string());
         Segment {
             base_offset,
-            offset_index: OffsetIndex::new(path(FileKind::OffsetIndex)),
-            time_index: TimeIndex::new(path(FileKind::TimeIndex)),
-            txn_index: TxnIndex::new(path(FileKind::TxnIndex)),
+            state,
+            offset_index: OffsetIndex::new(path(FileKind::OffsetIndex), files),
+            time_index: TimeIndex::new(path(FileKind::TimeIndex), files),
+            txn_index: TxnIndex::new(path(FileKind::TxnIndex), files),
             path: path(FileKind::Log),
             index_interval_bytes,
             size: AtomicU64::new(size),
             sealed: AtomicBool::new(false),
-            file: Mutex::new(LogFile::Closed),
-            used: AtomicBool::new(false),
+            file: Handle::new(path(FileKind::Log), files),
             rebuilt: Mutex::new(false),
             read_on: Mutex::new(None),
             largest: Mutex::new(None),
@@ -96,8 +107,24 @@ impl Segment {
     }
 
     /// A new, empty segment on disk: all of its files, or none. Files of that name are left-overs of a roll that failed.
-    pub(super) fn create(dir: &Path, base_offset: Offset, index_interval_bytes: u32) -> Result<Segment, LogError> {
-        let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes);
+    pub(super) fn create(
+        dir: &Path,
+        base_offset: Offset,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Result<Segment, LogError> {
+        Segment::create_in_state(FileState::Live, dir, base_offset, index_interval_bytes, files)
+    }
+
+    /// As [`Segment::create`], under names that the log does not know.
+    pub(super) fn create_in_state(
+        state: FileState,
+        dir: &Path,
+        base_offset: Offset,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Result<Segment, LogError> {
+        let segment = Segment::in_state(state, dir, base_offset, 0, index_interval_bytes, files);
         segment.make_files().inspect_err(|_| segment.remove_files())?;
         Ok(segment)
     }
@@ -107,9 +134,7 @@ impl Segment {
         self.offset_index.replace(Vec::new())?;
         self.time_index.replace(Vec::new())?;
         self.txn_index.remove()?;
-        let file = sys::create(&self.path).at(&self.path)?;
-        *self.file.lock() = LogFile::Open(Arc::new(file));
-        Ok(())
+        self.file.create().map(drop)
     }
 
     /// Gives a new segment's log file its full length (`LogSegment.open` with `preallocate`). Where there is no room for it
@@ -122,7 +147,8 @@ impl Segment {
     /// What could not be made whole goes; what stays all the same is overwritten by the next try.
     fn remove_files(&self) {
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
-            let path = self.path.with_file_name(FileName::live(self.base_offset, kind).to_string());
+            let name = FileName { offset: self.base_offset, kind, state: self.state };
+            let path = self.path.with_file_name(name.to_string());
             let _ = sys::remove_file_if_exists(&path);
         }
     }
@@ -147,52 +173,23 @@ impl Segment {
     }
 
     pub(super) fn file_for(&self, access: Access) -> Result<Arc<File>, LogError> {
-        self.used.store(true, Ordering::Relaxed);
-        let mut file = self.file.lock();
-        match &*file {
-            LogFile::Open(file) => return Ok(Arc::clone(file)),
-            LogFile::Gone => return Err(LogError::Gone),
-            LogFile::Closed if access == Access::Cached => return Err(LogError::Cold),
-            LogFile::Closed => {}
+        if access == Access::Cached && !self.file.is_open() {
+            return Err(LogError::Cold);
         }
-        let opened = Arc::new(sys::open(&self.path).at(&self.path)?);
-        *file = LogFile::Open(Arc::clone(&opened));
-        Ok(opened)
+        self.file.open()
     }
 
     /// Puts another file in the log's place, to see what a failing device does.
     #[cfg(test)]
     pub(super) fn exchange_file(&self, file: Arc<File>) -> Arc<File> {
-        match std::mem::replace(&mut *self.file.lock(), LogFile::Open(file)) {
-            LogFile::Open(file) => file,
-            other => panic!("the file is not open: {other:?}"),
-        }
+        self.file.exchange(file)
     }
 
     /// Closes the files until they are needed again.
     pub(super) fn release_files(&self) {
-        let mut file = self.file.lock();
-        if matches!(*file, LogFile::Open(_)) {
-            *file = LogFile::Closed;
-        }
-        drop(file);
+        self.file.close();
         self.offset_index.release_file();
         self.time_index.release_file();
-    }
-
-    /// Closes the files if nobody has used them since the last call: what is open does not grow with a log's history.
-    pub(super) fn release_idle_files(&self) {
-        if !self.used.swap(false, Ordering::Relaxed) {
-            self.release_files();
-        }
-    }
-
-    /// The segment leaves the log: nothing is opened under its names any more.
-    pub(super) fn retire(&self) {
-        *self.file.lock() = LogFile::Gone;
-        self.offset_index.retire();
-        self.time_index.retire();
-        self.txn_index.retire();
     }
 
     /// Takes the segment out of use and its files out of the way, as `.deleted`; gives their new paths. Call with the view
@@ -202,9 +199,9 @@ impl Segment {
         self.retire();
         let mut aside = Vec::new();
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
-            let live = FileName::live(self.base_offset, kind);
+            let name = FileName { offset: self.base_offset, kind, state: self.state };
             let (from, to) =
-                (self.path.with_file_name(live.to_string()), self.path.with_file_name(live.deleted().to_string()));
+                (self.path.with_file_name(name.to_string()), self.path.with_file_name(name.deleted().to_string()));
             match sys::rename(&from, &to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 renamed => {
@@ -214,6 +211,14 @@ impl Segment {
             }
         }
         Ok(aside)
+    }
+
+    /// Takes the segment out of use and leaves its files where they are.
+    pub(super) fn retire(&self) {
+        self.file.retire();
+        self.offset_index.retire();
+        self.time_index.retire();
+        self.txn_index.retire();
     }
 
     /// No more appends: from now on the indexes may be rebuilt by whoever finds them wrong.
@@ -230,11 +235,18 @@ impl Segment {
     pub(super) fn find(&self, offset: Offset, size: u64, access: Access) -> Result<Option<Located>, LogError> {
         let file = self.file_for(access)?;
         let mut scan = self.scan_to(&file, offset, size, access)?;
-        let mut walked = 0;
+        let (mut walked, mut expected) = (0, self.base_offset);
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), offset))? {
-            if batch.header.last_offset() >= offset {
+            let Located { header, position } = &batch;
+            // Else it would be passed over, and its records with it.
+            if header.base_offset < expected || header.last_offset_delta < 0 {
+                let order = Damage::OffsetOrder { found: header.base_offset.min(header.last_offset()), expected };
+                return Err(self.damaged(order, *position, expected));
+            }
+            if header.last_offset() >= offset {
                 return Ok(Some(batch));
             }
+            expected = header.next_offset();
             walked += 1;
             if walked == WALK_MAX {
                 self.rebuild_if_sealed(access)?;
@@ -319,7 +331,7 @@ impl Segment {
     }
 
     /// A walk from the entry's position, if a batch stands there that may have such an entry.
-    fn scan_at<'a>(
+    pub(super) fn scan_at<'a>(
         &self,
         file: &'a File,
         entry: OffsetEntry,
@@ -336,7 +348,7 @@ impl Segment {
     }
 
     /// Whether the batch that a time index entry names has the timestamp that the entry says.
-    fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
+    pub(super) fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
         let offset = self.base_offset.plus(i64::from(entry.relative_offset));
         Ok(self
             .find(offset, size, Access::Blocking)?
@@ -408,13 +420,18 @@ impl Segment {
         let first = Scan::headers(&file, 0, size).next().map_err(|error| damaged(error, 0))?;
         let mut tail = Tail::resumed(max, first.map(|batch| batch.header.max_timestamp));
         while let Some(batch) = scan.next().map_err(|error| damaged(error, scan.position()))? {
-            let (offset_entry, time_entry) = tail.observe(self, &batch);
-            offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
-            time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
-            self.offset_index.make_room()?;
-            self.time_index.make_room()?;
+            self.note(&mut tail, &batch)?;
         }
         Ok(tail)
+    }
+
+    /// Takes the next batch into account, in the indexes too.
+    pub(super) fn note(&self, tail: &mut Tail, batch: &Located) -> Result<(), LogError> {
+        let (offset_entry, time_entry) = tail.observe(self, batch);
+        offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
+        time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
+        self.offset_index.make_room()?;
+        self.time_index.make_room()
     }
 
     /// Rebuilds the indexes of a segment that no writer appends to, once. Whether they are now as the log says.
@@ -467,8 +484,7 @@ impl Segment {
 
     pub(super) fn error(&self, error: ScanError, position: u64, offset: Offset) -> LogError {
         match error {
-            ScanError::Io(source) if source.kind() == io::ErrorKind::WouldBlock => LogError::Cold,
-            ScanError::Io(source) => LogError::Io { path: self.path.clone(), source },
+            ScanError::Io(source) => LogError::io(self.path.clone(), source),
             ScanError::Damaged(source) => self.damaged(source, position, offset),
         }
     }

@@ -5,11 +5,13 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 
 use super::error::{IoContext, LogError};
+use super::open_files::OpenFiles;
 use super::producer_state::{CompletedTxn, ProducerState};
 use super::{AbortedTxn, Access};
 use crate::protocol::batch::BatchHeader;
@@ -53,6 +55,15 @@ impl TxnEntry {
         (version == VERSION).then_some(entry)
     }
 
+    /// Whether there can be such an entry behind one whose marker is at `previous`. There is no checksum: it is the least
+    /// that damage must get past.
+    fn follows(&self, previous: Option<Offset>) -> bool {
+        let order = Offset::ZERO..self.last_offset;
+        order.contains(&self.first_offset)
+            && self.last_stable_offset <= self.last_offset.plus(1)
+            && previous.is_none_or(|previous| previous < self.last_offset)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ENTRY_BYTES);
         bytes.put_i16(VERSION);
@@ -67,6 +78,7 @@ impl TxnEntry {
 #[derive(Debug)]
 pub(super) struct TxnIndex {
     path: PathBuf,
+    files: Arc<OpenFiles>,
     /// Held while looking and while making the file: a look that ends after the file was made must not say that there is
     /// none.
     presence: Mutex<Presence>,
@@ -84,22 +96,46 @@ enum Presence {
 }
 
 impl TxnIndex {
-    pub(super) fn new(path: PathBuf) -> TxnIndex {
-        TxnIndex { path, presence: Mutex::new(Presence::Unknown) }
+    pub(super) fn new(path: PathBuf, files: &Arc<OpenFiles>) -> TxnIndex {
+        TxnIndex { path, files: Arc::clone(files), presence: Mutex::new(Presence::Unknown) }
     }
 
     /// Adds an aborted transaction. An abort is rare: the file is opened for each.
     pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
         let mut presence = self.presence.lock();
-        let file = sys::open_or_create(&self.path).at(&self.path)?;
+        let file = self.files.with_descriptor(|| sys::open_or_create(&self.path)).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
         *presence = Presence::Present;
         let position = length - length % ENTRY_BYTES as u64;
         sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
     }
 
+    /// Makes the file, empty, where there is none.
+    pub(super) fn make(&self) -> Result<(), LogError> {
+        let mut presence = self.presence.lock();
+        *presence = Presence::Unknown;
+        sys::open_or_create(&self.path).at(&self.path).map(drop)
+    }
+
     pub(super) fn remove(&self) -> Result<(), LogError> {
         sys::remove_file_if_exists(&self.path).at(&self.path)
+    }
+
+    /// Cuts off what was indexed at or after `offset`, and what is no entry.
+    pub(super) fn keep_before(&self, offset: Offset) -> Result<(), LogError> {
+        let Some(file) = self.open()? else { return Ok(()) };
+        let (mut kept, mut before) = (0, Offset(-1));
+        let mut entry = [0; ENTRY_BYTES];
+        while sys::pread_up_to(&file, &mut entry, kept).at(&self.path)? == ENTRY_BYTES {
+            // Zeros are an entry too, by their version: but no marker is its transaction's first record.
+            let rises = |entry: &TxnEntry| entry.first_offset < entry.last_offset && entry.last_offset > before;
+            match TxnEntry::decode(&entry).filter(rises) {
+                Some(TxnEntry { last_offset, .. }) if last_offset < offset => before = last_offset,
+                Some(_) | None => break,
+            }
+            kept += ENTRY_BYTES as u64;
+        }
+        sys::set_len(&file, kept).at(&self.path)
     }
 
     /// The segment leaves the log.
@@ -108,7 +144,7 @@ impl TxnIndex {
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        sys::sync_if_exists(&self.path).at(&self.path)
+        self.files.with_descriptor(|| sys::sync_if_exists(&self.path)).at(&self.path)
     }
 
     /// Adds to `found` the transactions that overlap `from..upper`; whether later segments cannot have more
@@ -120,20 +156,36 @@ impl TxnIndex {
         upper: Offset,
         found: &mut Vec<AbortedTxn>,
     ) -> Result<bool, LogError> {
+        self.each_overlapping(access, from, upper, |entry| {
+            found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+        })
+    }
+
+    /// As [`TxnIndex::collect`], with all that is known of the transactions.
+    pub(super) fn each_overlapping(
+        &self,
+        access: Access,
+        from: Offset,
+        upper: Offset,
+        mut each: impl FnMut(TxnEntry),
+    ) -> Result<bool, LogError> {
         if access == Access::Cached && *self.presence.lock() == Presence::Unknown {
             return Err(LogError::Cold);
         }
         let Some(file) = self.open()? else { return Ok(false) };
         let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES];
         let mut position = 0;
+        let mut previous = None;
         loop {
             let pread = if access == Access::Cached { sys::pread_cached } else { sys::pread_up_to };
             let read = pread(&file, &mut block, position).at(&self.path)?;
             let (entries, _) = block.get(..read).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
             for entry in entries {
-                let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
+                let entry = TxnEntry::decode(entry).filter(|entry| entry.follows(previous));
+                let Some(entry) = entry else { return Err(self.unreadable()) };
+                previous = Some(entry.last_offset);
                 if entry.last_offset >= from && entry.first_offset < upper {
-                    found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+                    each(entry);
                 }
                 if entry.last_stable_offset >= upper {
                     return Ok(true);
@@ -154,7 +206,7 @@ impl TxnIndex {
             Presence::Gone => return Err(LogError::Gone),
             Presence::Unknown | Presence::Present => {}
         }
-        match File::open(&self.path) {
+        match self.files.with_descriptor(|| sys::open(&self.path)) {
             Ok(file) => {
                 *presence = Presence::Present;
                 Ok(Some(file))
@@ -168,7 +220,7 @@ impl TxnIndex {
     }
 
     fn unreadable(&self) -> LogError {
-        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry of unknown version");
+        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry that no transaction has");
         LogError::Io { path: self.path.clone(), source }
     }
 }
@@ -182,8 +234,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first_offset, last_offset) = (Offset(0), Offset(1));
         let entry = TxnEntry { producer_id: ProducerId(1), first_offset, last_offset, last_stable_offset: Offset(2) };
+        let files = Arc::new(OpenFiles::up_to(1));
         for round in 0..500 {
-            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")));
+            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")), &files);
             std::thread::scope(|scope| {
                 scope.spawn(|| index.collect(Access::Blocking, first_offset, last_offset, &mut Vec::new()).unwrap());
                 index.append(entry).unwrap();

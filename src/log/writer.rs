@@ -11,6 +11,7 @@ use super::producer_state::{ProducerState, ProducerStateError, SequenceCheck};
 use super::roll::{self, Age, Incoming};
 use super::scan::Located;
 use super::segment::Segment;
+use super::settle::Settling;
 use super::shared::Shared;
 use super::tail::Tail;
 use super::txn_index::TxnEntry;
@@ -35,6 +36,7 @@ pub struct LogWriter {
     pub(super) active: Option<Active>,
     /// Something is not yet as a clean stop leaves it.
     pub(super) dirty: bool,
+    pub(super) settling: Settling,
     pub(super) expired_at: Timestamp,
     /// Why no more appends are taken.
     pub(super) ended: Option<Ended>,
@@ -200,7 +202,8 @@ impl LogWriter {
         self.complete_active(base_offset)?;
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
         let TopicConfig { index_interval_bytes, preallocate, segment_bytes, .. } = self.options.config;
-        let segment = Arc::new(Segment::create(&self.shared.dir, base_offset, index_interval_bytes)?);
+        let files = &self.shared.context.open_files;
+        let segment = Arc::new(Segment::create(&self.shared.dir, base_offset, index_interval_bytes, files)?);
         if preallocate {
             segment.preallocate(segment_bytes.into())?;
         }

@@ -2,6 +2,7 @@
 //! together under that lock, and no lock is held across an await.
 
 mod heavy;
+mod recovery;
 mod registry;
 mod relocate;
 mod upkeep;
@@ -60,6 +61,10 @@ pub struct Offsets {
 pub struct Partition {
     pub id: TopicPartition,
     pub topic_id: TopicId,
+    /// The one epoch of a broker that has no peers: it is never taken over from.
+    pub leader_epoch: LeaderEpoch,
+    /// The same, unless somebody put a folder here that holds a later epoch than its topic's: in a log epochs do not fall.
+    append_epoch: LeaderEpoch,
     writer: Mutex<LogWriter>,
     /// Another one once the log has moved to another log dir.
     reader: RwLock<LogReader>,
@@ -79,12 +84,10 @@ impl Offsets {
 }
 
 impl Partition {
-    /// The one epoch of a broker that has no peers: it is never taken over from.
-    pub const LEADER_EPOCH: LeaderEpoch = LeaderEpoch(0);
-
     fn new(
         id: TopicPartition,
         topic_id: TopicId,
+        leader_epoch: LeaderEpoch,
         config: TopicConfig,
         writer: LogWriter,
         reader: LogReader,
@@ -92,6 +95,8 @@ impl Partition {
         Partition {
             id,
             topic_id,
+            leader_epoch,
+            append_epoch: reader.latest_epoch().map_or(leader_epoch, |latest| latest.max(leader_epoch)),
             writer: Mutex::new(writer),
             reader: RwLock::new(reader),
             config: RwLock::new(Arc::new(config)),
@@ -162,7 +167,7 @@ impl Partition {
 
     fn append_batches(&self, batches: &mut [Batch], now: Timestamp) -> Result<Appended, ErrorCode> {
         let appended =
-            self.writer.lock().append(batches, Self::LEADER_EPOCH, now).map_err(|error| self.failed(&error))?;
+            self.writer.lock().append(batches, self.append_epoch, now).map_err(|error| self.failed(&error))?;
         self.waiters.wake();
         Ok(appended)
     }
@@ -238,12 +243,24 @@ impl Partition {
         Ok(())
     }
 
+    /// Makes the log durable up to its end if nothing was appended since the last call. Appends wait for no disk meanwhile.
+    fn settle(&self) -> Result<(), LogError> {
+        let Some(end_offset) = self.writer.lock().settle()? else { return Ok(()) };
+        self.reader().flush()?;
+        self.writer.lock().settled(end_offset);
+        Ok(())
+    }
+
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait
     /// too, learn of it.
     fn retire(&self) {
         self.deleted.store(true, Ordering::SeqCst);
         self.writer.lock().retire();
         self.waiters.wake();
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::SeqCst)
     }
 
     /// The wire's name for a log's error; what only the operator can mend is said in the broker's log.
@@ -289,8 +306,9 @@ impl Partition {
     /// Checks the leader epoch that a client believes in (KIP-320).
     pub fn check_leader_epoch(&self, believed: LeaderEpoch) -> Result<(), ErrorCode> {
         match believed {
-            LeaderEpoch::NONE | Self::LEADER_EPOCH => Ok(()),
-            older if older < Self::LEADER_EPOCH => Err(ErrorCode::FencedLeaderEpoch),
+            LeaderEpoch::NONE => Ok(()),
+            current if current == self.leader_epoch => Ok(()),
+            older if older < self.leader_epoch => Err(ErrorCode::FencedLeaderEpoch),
             _ => Err(ErrorCode::UnknownLeaderEpoch),
         }
     }

@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod cleaning;
 mod flushes;
 mod moves;
 mod removals;
@@ -35,6 +36,7 @@ impl Upkeep {
         if let Some(interval) = logs.flush_check_interval {
             tasks.spawn(flushes::run(partitions(), interval));
         }
+        cleaning::start(&mut tasks, partitions, &logs.cleaner);
         Upkeep { tasks }
     }
 

@@ -8,7 +8,9 @@ pub mod frame;
 pub mod guard;
 pub mod records;
 pub mod response;
+pub mod retained;
 pub mod validate;
+pub mod wire;
 
 /// Kafka's error codes (`org.apache.kafka.common.protocol.Errors`). Each layer's error type maps itself to one of these
 /// in an exhaustive match.

@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod data_dir;
+pub mod kafka;
 pub mod requests;
 pub mod topics;
 
@@ -51,22 +52,64 @@ impl Broker {
 
     /// Starts with these log dirs, which `data` keeps from being removed.
     pub fn start_in(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
-        // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, dirs, overrides).listening());
-        started.expect("the broker ended before it listened")
+        Broker::start_by(data, dirs, &[], overrides, |command| command)
     }
 
-    fn spawn(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
+    /// As [`Broker::start_on`], with other arguments too: flags, and more directories.
+    pub fn start_with_args(data: &Arc<TempDir>, args: &[&str], overrides: &[&str]) -> Broker {
+        Broker::start_by(data, &[data.path().to_owned()], args, overrides, |command| command)
+    }
+
+    /// As [`Broker::start_on`], with a command that `change` may put into another environment.
+    pub fn start_as(data: &Arc<TempDir>, overrides: &[&str], change: impl Fn(Command) -> Command) -> Broker {
+        Broker::start_by(data, &[data.path().to_owned()], &[], overrides, change)
+    }
+
+    fn start_by(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Broker {
+        Broker::try_start_by(data, dirs, args, overrides, change).expect("the broker ended before it listened")
+    }
+
+    /// As [`Broker::start_on`]; `None`: it ended before it listened.
+    pub fn try_start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Option<Broker> {
+        Broker::try_start_by(data, &[data.path().to_owned()], &[], overrides, |command| command)
+    }
+
+    fn try_start_by(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Option<Broker> {
+        // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
+        (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, dirs, args, overrides, &change).listening())
+    }
+
+    fn spawn(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
         command.arg("--listen").arg(address.to_string());
         for dir in dirs {
             command.arg("--data").arg(dir);
         }
+        command.args(args);
         for setting in overrides {
             command.arg("--override").arg(setting);
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = change(command).spawn().unwrap();
         Broker { process, address, data: data.clone() }
     }
 
@@ -80,8 +123,22 @@ impl Broker {
             thread::sleep(Duration::from_millis(5));
         }
         // The socket listens before the logs are open: an answer is what says that the start is over.
-        self.connect().request(0, &ApiVersionsRequest::default());
-        Some(self)
+        if self.answers() {
+            return Some(self);
+        }
+        assert!(!self.process.wait().unwrap().success(), "it closed a connection and stopped");
+        None
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(stream) = TcpStream::connect(self.address) else { return false };
+        let mut client = Client { stream, last_correlation_id: 0 };
+        client.send(0, &ApiVersionsRequest::default());
+        match client.receive(ANSWER_DEADLINE) {
+            Answer::Frame(_) => true,
+            Answer::Closed => false,
+            Answer::Silence => panic!("no answer on {} within {ANSWER_DEADLINE:?}", self.address),
+        }
     }
 
     pub fn address(&self) -> SocketAddr {

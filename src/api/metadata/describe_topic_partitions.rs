@@ -24,7 +24,6 @@ use crate::api::cluster::authorized_operations;
 use crate::api::{Context, Refused};
 use crate::log::names::is_internal_topic;
 use crate::metadata::{Image, Topic};
-use crate::partition::Partition;
 use crate::protocol::ErrorCode;
 use crate::types::NodeId;
 
@@ -107,7 +106,7 @@ fn known(
     let partition = |index| {
         let partition = DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index)
-            .with_leader_epoch(Partition::LEADER_EPOCH.0)
+            .with_leader_epoch(topic.leader_epoch.0)
             .with_replica_nodes(replicas())
             .with_last_known_elr(Some(Vec::new()));
         match is_offline(topic, index) {

@@ -1,26 +1,32 @@
 //! One segment: its batches, their records, and the three indexes beside.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::entries::{Entries, offset_entries, time_entries, txn_entries};
 use super::finding::{Finding, Report};
 use super::index_check::{Disagreement, IndexCheck, Names};
-use super::txn_check::TxnCheck;
+use super::txn_check::{Ended, TxnCheck};
 use super::{BatchFile, Located, ScanError, Walked};
+use crate::log::damage::{self, Behind};
+use crate::log::epoch_cache::EpochCache;
 use crate::log::error::Damage;
 use crate::log::names::{FileKind, FileName};
+use crate::log::open_files::OpenFiles;
 use crate::log::producer_state::ProducerState;
-use crate::log::recovery::{batch_follows, check_offsets};
+use crate::log::recovery::check_offsets;
 use crate::log::segment::Segment;
 use crate::log::txn_index::TxnEntry;
 use crate::log::writer::{marker_of, note_producer};
 use crate::protocol::batch::Batch;
 use crate::protocol::compression::DECOMPRESSED_BYTES_MAX;
 use crate::protocol::records::BatchRecords;
-use crate::types::Offset;
+use crate::types::{Offset, ProducerId};
 
 const TORN: &str = "a torn tail: cut off at the next start after an unclean stop";
+const UNWRITTEN: &str = "blocks that a loss of power left unwritten: after an unclean stop the log is cut off here";
 const REFUSED: &str = "after an unclean stop the partition does not open: it is no torn tail";
 const BELOW_RECOVERY: &str = "no start looks at it: it lies before the segment of the recovery point; readers meet it";
 const UNREADABLE_RECORDS: &str = "served as it is: its CRC holds, so this is how it was written";
@@ -28,6 +34,7 @@ const INDEX_REBUILT: &str = "rebuilt from the log when it is used";
 const TXN_INDEX_KEPT: &str =
     "read_committed consumers are answered by it; only recovery after an unclean stop writes it anew";
 const CANNOT_READ: &str = "the file cannot be read";
+const EPOCH_SERVED: &str = "served as it is: a leader epoch lies outside the CRC, and no record depends on it";
 
 /// What the segments before left behind.
 #[derive(Debug)]
@@ -35,6 +42,12 @@ pub(super) struct Walk {
     /// The next batch's base offset is no lower.
     pub(super) expected: Offset,
     pub(super) producers: ProducerState,
+    /// Where each producer's last transaction ended.
+    pub(super) ended: HashMap<ProducerId, Offset>,
+    /// As the checkpoint has them; empty where it does not read.
+    pub(super) epochs: EpochCache,
+    /// The first batch that has another leader epoch.
+    pub(super) epoch_disagrees: Option<Finding>,
     /// No damage so far: what is missing can be told from what was not read.
     pub(super) intact: bool,
 }
@@ -71,8 +84,8 @@ pub(super) fn verify_segment(folder: &Path, place: Place, walk: &mut Walk, repor
     let intact = check.batches(|batch, aborted| {
         offsets.iter_mut().for_each(|check| check.observe(batch));
         times.iter_mut().for_each(|check| check.observe(batch));
-        if let Some(expected) = aborted {
-            txns.aborted(batch, expected);
+        if let Some(ended) = aborted {
+            txns.aborted(batch, ended);
         }
     });
     report.watch.progressed(0, 1);
@@ -132,9 +145,10 @@ struct SegmentCheck<'a, 'r> {
 
 impl SegmentCheck<'_, '_> {
     /// Shows each whole batch to `observe`, an abort marker with the transaction it ends. Whether all of the file is whole.
-    fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Option<TxnEntry>>)) -> bool {
+    fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Ended>)) -> bool {
         let log = self.log;
-        let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0);
+        let files = Arc::new(OpenFiles::up_to(1));
+        let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0, &files);
         self.walk.expected = self.walk.expected.max(self.place.base_offset);
         let mut intact = true;
         let mut batches = log.batches();
@@ -147,6 +161,7 @@ impl SegmentCheck<'_, '_> {
             });
             match checked {
                 Ok((batch, Ok(()))) => {
+                    self.check_epoch(&batch);
                     let aborted = self.contents(&batch);
                     observe(&batch, aborted);
                     self.walk.expected = batch.header.next_offset();
@@ -165,29 +180,47 @@ impl SegmentCheck<'_, '_> {
         intact
     }
 
+    fn check_epoch(&mut self, batch: &Located) {
+        let (found, offset) = (batch.header.partition_leader_epoch, batch.header.base_offset);
+        if let Some(expected) = self.walk.epochs.epoch_for(offset).filter(|expected| *expected != found) {
+            let what = format!("leader epoch {}, where leader-epoch-checkpoint has {}", found.0, expected.0);
+            let finding = || Finding::damage(&self.path, what, EPOCH_SERVED).at(batch.position).offset(offset);
+            self.walk.epoch_disagrees.get_or_insert_with(finding);
+        }
+    }
+
     fn damaged(&mut self, segment: &Segment, position: u64, error: &ScanError, what: String) {
         let outcome = self.outcome(segment, position, error);
         self.report.found(Finding::damage(&self.path, what, outcome).at(position).offset(self.walk.expected));
     }
 
-    /// As recovery decides (`Loading::cut_torn_tail`).
+    /// As recovery decides (`Loading::cut`).
     fn outcome(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
         let Place { is_last, is_recovered, recovery_point, .. } = self.place;
         if matches!(error, ScanError::Io(_)) {
             return CANNOT_READ;
         }
+        let expected = self.walk.expected;
         if !is_recovered {
             return BELOW_RECOVERY;
         }
+        if expected < recovery_point {
+            return REFUSED;
+        }
+        let file = self.log.file();
+        let Ok(behind) = damage::behind(segment, file, position, expected) else { return CANNOT_READ };
         let is_torn_write = is_last && matches!(error, ScanError::Damaged(Damage::Batch(_)));
-        let expected = self.walk.expected;
-        let follows = || batch_follows(segment, self.log.file(), position + 1, expected).unwrap_or(true);
-        if is_torn_write && expected >= recovery_point && !follows() { TORN } else { REFUSED }
+        match damage::is_unwritten(segment, file, position, expected, behind) {
+            _ if is_torn_write && behind == Behind::default() => TORN,
+            Ok(true) => UNWRITTEN,
+            Ok(false) => REFUSED,
+            Err(_) => CANNOT_READ,
+        }
     }
 
     /// The records of a whole batch, and what it does to its producer's transaction. Gives, of an abort marker, the
     /// transaction that it ends, if that is known.
-    fn contents(&mut self, located: &Located) -> Option<Option<TxnEntry>> {
+    fn contents(&mut self, located: &Located) -> Option<Ended> {
         let read = self.log.read(located).map_err(|error| error.to_string());
         let checked = read.and_then(|batch| {
             let too_large = || {
@@ -208,12 +241,16 @@ impl SegmentCheck<'_, '_> {
             }
         };
         self.report.counts.records += records;
-        let producers = &mut self.walk.producers;
-        let marker = marker_of(&batch).filter(|marker| !marker.committed);
+        let Walk { producers, ended, intact, .. } = &mut *self.walk;
+        let marker = marker_of(&batch);
+        let before = marker.and_then(|_| ended.insert(batch.header.producer_id, batch.header.base_offset));
         // Behind damage the producers' transactions are not known.
-        let aborted = marker.map(|marker| TxnEntry::of_aborted(producers, &batch.header, marker));
+        let aborted = marker.filter(|marker| !marker.committed).map(|marker| Ended {
+            aborted: TxnEntry::of_aborted(producers, &batch.header, marker).filter(|_| *intact),
+            before,
+        });
         note_producer(producers, &batch);
-        aborted.map(|entry| entry.filter(|_| self.walk.intact))
+        aborted
     }
 
     fn unreadable_records(&mut self, located: &Located, what: String) {

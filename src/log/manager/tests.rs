@@ -96,6 +96,25 @@ fn a_stop_is_clean_only_if_it_was_marked() {
 }
 
 #[test]
+fn the_broker_epoch_in_a_mark_is_kept_until_a_stop_that_is_not_clean() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let mark = root.path().join(".kafka_cleanshutdown");
+    let of_none = r#"{"version":0,"brokerEpoch":-1}"#;
+    let kafkas = r#"{"version":0,"brokerEpoch":14}"#;
+    let endless = format!("{}7}}", kafkas.trim_end_matches('}').repeat(9));
+    for (found, kept) in [(kafkas, kafkas), ("", of_none), ("{}", of_none), ("14}", of_none), (&endless, of_none)] {
+        fs::write(&mark, found).unwrap();
+        run(&dirs, TopicId::random(), 0);
+        assert_eq!(fs::read_to_string(&mark).unwrap(), kept, "{found}");
+    }
+    fs::write(&mark, kafkas).unwrap();
+    drop(open(&dirs));
+    run(&dirs, TopicId::random(), 0);
+    assert_eq!(fs::read_to_string(&mark).unwrap(), of_none);
+}
+
+#[test]
 fn a_partition_that_was_not_recovered_keeps_its_directory_from_being_clean() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().to_owned()];
@@ -330,4 +349,29 @@ fn the_folders_in_a_failed_dir_are_left_where_they_are_and_said_to_be() {
     manager.dirs[0].context.fail(&LogError::Io { path: dirs[0].clone(), source: io::Error::from_raw_os_error(5) });
     assert!(manager.retire(partitions).is_err());
     assert!(dirs[0].join("topic-0").exists() && !dirs[1].join("topic-1").exists());
+}
+
+#[test]
+fn how_far_a_partition_was_cleaned_outlives_a_restart_and_not_the_partition() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let path = root.path().join(CLEANER_OFFSET_CHECKPOINT);
+    run(&dirs, TopicId::random(), 5);
+    assert!(!path.exists(), "nothing was ever cleaned");
+    let partition = TopicPartition::new("topic", 0);
+    let manager = open(&dirs);
+    assert_eq!(manager.cleaned_to(&partition), None);
+    manager.set_cleaned_to(&partition, Offset(4)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n1\ntopic 0 4\n");
+    drop(manager);
+
+    let manager = open(&dirs);
+    assert_eq!(manager.cleaned_to(&partition), Some(Offset(4)));
+    manager.retire([partition.clone()]).unwrap();
+    // Under the same name again: what was cleaned of the old one says nothing about it.
+    let _log = manager.open_log(&partition, TopicId::random(), config()).unwrap();
+    assert_eq!(manager.cleaned_to(&partition), None);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
+    manager.set_cleaned_to(&TopicPartition::new("gone", 0), Offset(1)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
 }

@@ -125,7 +125,7 @@ fn copy_tree(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let (path, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
-        if path.is_dir() { copy_tree(&path, &to) } else { drop(fs::copy(&path, &to).unwrap()) }
+        if path.is_dir() { copy_tree(&path, &to) } else { assert!(fs::copy(&path, &to).is_ok()) }
     }
 }
 
@@ -255,7 +255,8 @@ fn a_segment_that_was_replaced_is_copied_anew() {
     // Another segment with the same files: what compaction puts in an old one's place.
     let shared = Arc::clone(&fixture.reader.shared);
     let first = Arc::clone(shared.view().segments.get(0).unwrap());
-    let new = Segment::existing(&shared.dir, first.base_offset, first.size(), first.index_interval_bytes);
+    let (interval, open_files) = (first.index_interval_bytes, &shared.context.open_files);
+    let new = Segment::existing(&shared.dir, first.base_offset, first.size(), interval, open_files);
     new.seal(None);
     shared.view.write().segments.replace(0..1, vec![Arc::new(new)]);
     assert_eq!(future.catch_up().unwrap(), first.size());

@@ -207,13 +207,3 @@ fn a_crash_between_roll_and_trim_and_one_before_the_first_batch_lose_nothing() {
     assert_eq!(consume(&reader, Offset(0), UNLIMITED).len(), 4);
     assert_eq!(append(&mut writer, record()).base_offset, Offset(4));
 }
-
-#[test]
-fn zeros_in_the_place_of_records_of_an_older_segment_are_damage() {
-    let (fixture, writer, _) = preallocated(200, 4);
-    drop(writer);
-    let first = File::options().write(true).open(&fixture.files("log")[0]).unwrap();
-    first.set_len(record().header.size() as u64).unwrap();
-    first.set_len(200).unwrap();
-    assert!(matches!(fixture.open_unclean(), Err(LogError::Damaged { .. })));
-}

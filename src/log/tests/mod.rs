@@ -5,13 +5,17 @@ mod cold;
 mod concurrency;
 mod durability;
 mod indexes;
+mod open_files;
+mod power_loss;
 mod producers;
 mod read;
 mod recovery;
 mod reopen;
+mod resume;
 mod retention;
 mod rolling;
 mod time;
+mod unplugged;
 
 use std::path::PathBuf;
 use std::time::Duration;

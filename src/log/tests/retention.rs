@@ -354,7 +354,7 @@ fn readers_beside_retention_see_whole_batches_in_order_or_are_told_that_they_are
         scope.spawn(move || {
             while !is_done.load(Ordering::Acquire) {
                 housekeeper.flush_sealed().unwrap();
-                housekeeper.release_idle_files();
+                housekeeper.shared.context.open_files.close_idle();
             }
         });
         scope.spawn(move || {

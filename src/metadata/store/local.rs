@@ -30,7 +30,6 @@ use crate::metadata::{Change, Image, Topic};
 use crate::sys;
 use crate::types::TopicId;
 
-const FILE_NAME: &str = "metadata.redb";
 const UNFINISHED_FILE_NAME: &str = "metadata.redb.tmp";
 const DAMAGED: &str = "the file is damaged";
 /// Small, as the image itself is in memory and the store is read once.
@@ -60,12 +59,32 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
+    pub const FILE_NAME: &str = "metadata.redb";
+
+    /// Whether there is a store in `dir`.
+    pub fn exists(dir: &Path) -> bool {
+        fs::metadata(dir.join(LocalStore::FILE_NAME)).is_ok_and(|file| file.len() > 0)
+    }
+
+    /// Makes a store of what lies on disk, in place of one that is lost or never was ([`crate::metadata::take_over`]).
+    pub fn create(
+        dir: &Path,
+        changes: &[Change],
+        image: &Image,
+        next_producer_id: i64,
+    ) -> Result<LocalStore, StoreError> {
+        LocalStore::make(dir, dir.join(LocalStore::FILE_NAME), |store| {
+            store.commit(changes, image)?;
+            store.allocate_producer_ids(next_producer_id).map(drop)
+        })
+    }
+
     /// Opens the store in `dir`, or makes one. A file that cannot be read is an error that names it; whoever moves it
-    /// away gets a new store, and the topics back from their folders ([`crate::metadata::Metadata::adopt`]).
+    /// away gets the topics back from their folders ([`crate::metadata::take_over`]).
     pub fn open(dir: &Path) -> Result<LocalStore, StoreError> {
-        let path = dir.join(FILE_NAME);
+        let path = dir.join(LocalStore::FILE_NAME);
         let store = match fs::metadata(&path).map_or(0, |file| file.len()) {
-            0 => LocalStore::create(dir, path)?,
+            0 => LocalStore::make(dir, path, |_| Ok(()))?,
             _ => LocalStore::with(path.clone(), database(&path)?),
         };
         store.check_format()?;
@@ -83,7 +102,7 @@ impl LocalStore {
     /// Reads what is stored in `dir` as a start would, and checks every page besides. All of it happens in a copy in
     /// memory, because opening a file makes redb write to it. `None`: no store is there, or one that was never made.
     pub fn examine(dir: &Path) -> Result<Option<Image>, StoreError> {
-        let path = dir.join(FILE_NAME);
+        let path = dir.join(LocalStore::FILE_NAME);
         let bytes = match fs::File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.and_then(read_capped).map_err(|error| failed(&path, error))?,
@@ -116,7 +135,11 @@ impl LocalStore {
     }
 
     /// Under a name of its own until it is whole: what a crash leaves of it is never taken for a store.
-    fn create(dir: &Path, path: PathBuf) -> Result<LocalStore, StoreError> {
+    fn make(
+        dir: &Path,
+        path: PathBuf,
+        fill: impl FnOnce(&LocalStore) -> Result<(), StoreError>,
+    ) -> Result<LocalStore, StoreError> {
         let unfinished = dir.join(UNFINISHED_FILE_NAME);
         fs::create_dir_all(dir)
             .and_then(|()| fs::write(&unfinished, []))
@@ -133,6 +156,7 @@ impl LocalStore {
             }
             Ok(())
         })?;
+        fill(&store)?;
         let mut dirs = dir.parent().into_iter().chain([dir]);
         let renamed = fs::rename(&unfinished, &store.path).and_then(|()| dirs.try_for_each(sys::sync_dir));
         renamed.map_err(|error| failed(&store.path, error))?;
@@ -251,7 +275,8 @@ impl Store for LocalStore {
                 match change {
                     Change::CreateTopic { id, .. }
                     | Change::SetPartitions { id, .. }
-                    | Change::SetTopicConfigs { id, .. } => {
+                    | Change::SetTopicConfigs { id, .. }
+                    | Change::SetLeaderEpoch { id, .. } => {
                         // A topic that a later one of the changes deletes is not in the next image.
                         if let Some(topic) = next.topic_by_id(*id) {
                             topics.insert(id.0.as_u128(), codec::encode_topic(topic).as_slice())?;

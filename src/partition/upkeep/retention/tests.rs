@@ -191,7 +191,7 @@ fn a_log_start_that_was_asked_to_be_durable_outlives_a_crash() {
     fixture.registry.manager().checkpoint_start(&id).unwrap();
     assert_eq!(fixture.checkpoint(), "0\n2\na 0 2\na 1 2\n", "all of the log dir with it");
     let fixture = fixture.restart();
-    fixture.registry.open_found();
+    fixture.registry.recover(2);
     assert_eq!(log_start(&fixture.registry.by_name("a", 1).unwrap()), Offset(2));
     assert_eq!(fixture.files("a-1", "log"), 3);
     round(&fixture.registry, NOW);
