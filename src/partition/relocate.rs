@@ -187,7 +187,7 @@ impl Partition {
     }
 
     /// The reader of no log that is about to move: a switch is over once the append lock is free.
-    fn settled_reader(&self) -> LogReader {
+    pub(super) fn settled_reader(&self) -> LogReader {
         let _switched = self.writer.lock();
         self.reader()
     }
