@@ -47,6 +47,9 @@ pub enum LogError {
     Retired,
     #[error("the broker is stopping")]
     Closed,
+    /// Another log dir was asked for, or none.
+    #[error("the move to another log dir was cancelled")]
+    MoveCancelled,
     #[error(transparent)]
     Producer(#[from] ProducerStateError),
 }
@@ -65,6 +68,15 @@ pub enum Damage {
 }
 
 impl LogError {
+    /// There was no file where one was looked for: the log may have other ones by now.
+    pub fn is_no_file(&self) -> bool {
+        match self {
+            LogError::Gone => true,
+            LogError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     pub(super) fn io(path: PathBuf, source: io::Error) -> LogError {
         match source.kind() {
             // No file that may be waited for answers so.
@@ -85,7 +97,8 @@ impl LogError {
             | LogError::DiskFull { .. }
             | LogError::Unflushed { .. }
             | LogError::Gone
-            | LogError::Cold => ErrorCode::KafkaStorageError,
+            | LogError::Cold
+            | LogError::MoveCancelled => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             LogError::Retired => ErrorCode::UnknownTopicOrPartition,
             // A client looks for the leader again, and finds it after the restart.

@@ -1,6 +1,7 @@
 //! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
 
 mod log_starts;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,10 +20,12 @@ use super::log_dir::{self, Locked, LogDir};
 use super::names::{FolderState, set_aside_folder_name};
 use super::open_files::OpenFiles;
 use super::removals::Removals;
-use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions};
+use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions, relocate};
 use crate::config::TopicConfig;
 use crate::sys;
 use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
+
+pub use moves::{LogDirContents, LogDirInfo, Switched};
 
 /// Kafka's own log of cluster metadata: not a partition of ours.
 pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
@@ -92,6 +95,8 @@ pub enum ManagerError {
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Move(#[from] LogError),
 }
 
 impl LogManager {
@@ -102,6 +107,7 @@ impl LogManager {
         let Locked { dirs, locks, unopened } = log_dir::lock_all(dirs)?;
         let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
+        relocate::finish_switches(&dirs)?;
         let failures = Arc::new(Failures::default());
         let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
         let removals = Arc::new(Removals::default());

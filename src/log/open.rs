@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -261,6 +262,7 @@ impl Loading {
             epochs: RwLock::new(self.epochs),
             durability: Durability::up_to(recovery_point),
             cold: Mutex::new(None),
+            moved: AtomicBool::new(false),
         });
         let age = Age::starting(self.now, &self.options.config);
         let writer = LogWriter {

@@ -64,6 +64,11 @@ impl LogReader {
         }
     }
 
+    /// The same log in the same folder.
+    pub fn is_same(&self, other: &LogReader) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Everything before it is on stable storage.
     pub fn recovery_point(&self) -> Offset {
         self.shared.recovery_point()

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::Partition;
+use super::relocate::Moves;
 use crate::config::{self, BrokerValues, TopicConfig};
 use crate::log::LogError;
 use crate::log::manager::LogManager;
@@ -50,10 +51,11 @@ const CLOSERS: usize = 16;
 /// All partitions of this broker.
 #[derive(Debug)]
 pub struct Registry {
-    manager: LogManager,
+    pub(super) manager: LogManager,
     pub(super) metadata: Arc<Metadata>,
     broker: BrokerValues,
     slots: RwLock<HashMap<(TopicId, i32), Slot>>,
+    pub(super) moves: Moves,
     /// The topics that there were at start, if a log dir could not be opened then: it may have partitions of theirs.
     at_start: Option<Arc<Image>>,
     /// Held shared while a log is opened, and alone by whoever must not meet one that is. True once closed.
@@ -63,7 +65,8 @@ pub struct Registry {
 impl Registry {
     pub fn new(manager: LogManager, metadata: Arc<Metadata>, broker: BrokerValues) -> Registry {
         let at_start = (!manager.unopened().is_empty()).then(|| metadata.image());
-        Registry { manager, metadata, broker, slots: RwLock::default(), at_start, opening: RwLock::default() }
+        let (slots, moves, opening) = Default::default();
+        Registry { manager, metadata, broker, slots, moves, at_start, opening }
     }
 
     pub fn manager(&self) -> &LogManager {
@@ -226,6 +229,7 @@ impl Registry {
         let _none_opens = self.opening.write();
         for index in 0..topic.partitions {
             if let Some(Slot::Open(partition)) = self.slots.write().remove(&(topic.id, index)) {
+                self.moves.cancel(&partition.id);
                 partition.retire();
             }
         }
@@ -247,6 +251,7 @@ impl Registry {
     /// Flushes and closes every log, and marks the directories as cleanly stopped. Blocking.
     pub fn close(&self) -> Result<(), LogError> {
         *self.opening.write() = true;
+        self.moves.close();
         let partitions = self.open_partitions();
         let closed: Vec<_> = std::thread::scope(|scope| {
             let shares = partitions.chunks(partitions.len().div_ceil(CLOSERS).max(1));

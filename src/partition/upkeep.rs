@@ -4,6 +4,7 @@
 mod checkpoints;
 mod cleaning;
 mod flushes;
+mod moves;
 mod removals;
 mod retention;
 
@@ -29,6 +30,9 @@ impl Upkeep {
         tasks.spawn(checkpoints::run_starts(partitions(), logs.start_checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
         tasks.spawn(retention::run(partitions(), logs.initial_delay, logs.retention_check_interval));
+        for _ in 0..partitions().manager().dir_count() {
+            tasks.spawn(moves::run(partitions()));
+        }
         if let Some(interval) = logs.flush_check_interval {
             tasks.spawn(flushes::run(partitions(), interval));
         }

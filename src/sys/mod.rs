@@ -6,6 +6,7 @@ mod names;
 pub(crate) mod power_loss;
 mod process;
 mod socket;
+mod volume;
 
 pub use file::{
     FileLock, FileSlice, drop_cached, fdatasync, fsync, is_disk_full, is_of_device, lock_holder, pread_cached,
@@ -17,3 +18,4 @@ pub use names::{
 };
 pub use process::{is_alive, is_out_of_descriptors, open_file_limit, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};
+pub use volume::{Volume, volume};

@@ -145,7 +145,7 @@ impl Cleaner {
     /// What there is to clean, if it is due.
     fn plan(&self, partition: &Partition, now: Timestamp) -> Result<Option<Plan>, LogError> {
         let (manager, config) = (self.partitions.manager(), partition.config());
-        let plan = Plan::of(&partition.reader(), manager.cleaned_to(&partition.id), &config, now)?;
+        let plan = partition.on_log(|log| Plan::of(log, manager.cleaned_to(&partition.id), &config, now))?;
         if let Some(Plan { checkpoint: Checkpoint::Invalid(at), first_dirty, .. }) = plan {
             // Retention moves the log start past what was cleaned as a matter of course.
             if !config.delete || at > first_dirty {
@@ -157,9 +157,9 @@ impl Cleaner {
     }
 
     fn clean(&self, partition: &Partition, plan: &Plan, now: Timestamp) -> Result<Cleaned, CleanError> {
-        let config = partition.config();
+        let (config, log) = (partition.config(), partition.reader());
         let cleaning = Cleaning {
-            log: &partition.reader(),
+            log: &log,
             writer: &partition.writer,
             config: &config,
             limits: &self.limits,
@@ -167,7 +167,9 @@ impl Cleaner {
             stop: &self.stop,
             now,
         };
-        let cleaned = cleaning.run(plan)?;
+        // A log that went to another log dir took its files along.
+        let has_left = || !partition.settled_reader().is_same(&log);
+        let cleaned = cleaning.run(plan).map_err(|error| if has_left() { CleanError::Abandoned } else { error })?;
         self.note(partition, cleaned.to);
         Ok(cleaned)
     }
