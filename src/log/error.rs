@@ -24,6 +24,8 @@ pub enum LogError {
     /// `InconsistentTopicIdException`.
     #[error("{path}: holds the topic with the id {found}, not that with {topic_id}")]
     WrongTopic { path: PathBuf, found: TopicId, topic_id: TopicId },
+    #[error("no offset is left for a batch behind {0}")]
+    NoOffsetLeft(Offset),
     #[error("the topic was deleted")]
     Retired,
     #[error("the broker is stopping")]
@@ -47,9 +49,10 @@ impl LogError {
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
-            LogError::Damaged { .. } | LogError::Io { .. } | LogError::WrongTopic { .. } => {
-                ErrorCode::KafkaStorageError
-            }
+            LogError::Damaged { .. }
+            | LogError::Io { .. }
+            | LogError::WrongTopic { .. }
+            | LogError::NoOffsetLeft(_) => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             LogError::Retired => ErrorCode::UnknownTopicOrPartition,
             // A client looks for the leader again, and finds it after the restart.

@@ -18,7 +18,7 @@ use super::roll::Age;
 use super::scan::Scan;
 use super::segment::Segment;
 use super::segments::Segments;
-use super::shared::{Durability, Shared, View};
+use super::shared::{Durability, Shared, View, last_stable_offset};
 use super::tail::Tail;
 use super::writer::{Active, LogWriter, note_producer};
 use super::{LogReader, OpenOptions};
@@ -26,7 +26,9 @@ use crate::types::{Offset, Timestamp};
 
 /// Opens, and where needed recovers, a log. Blocking file I/O.
 pub fn open(options: OpenOptions) -> Result<(LogWriter, LogReader), LogError> {
-    let mut loading = Loading::list(options)?;
+    // A checkpoint is text: it may say anything.
+    let log_start_offset = options.log_start_offset.max(Offset::ZERO);
+    let mut loading = Loading::list(OpenOptions { log_start_offset, ..options })?;
     let recovered = match loading.segments.len().checked_sub(1) {
         None => false,
         Some(last) if loading.options.clean => !loading.resume(last)?,
@@ -130,7 +132,7 @@ impl Loading {
     pub(super) fn load_snapshot(&mut self, offset: Offset) -> Offset {
         for at in self.snapshots.iter().rev().filter(|at| **at <= offset) {
             let path = self.options.dir.join(FileName::live(*at, FileKind::ProducerSnapshot).to_string());
-            match producer_snapshot::read(&path) {
+            match producer_snapshot::read_at(&path, *at) {
                 Ok(entries) => {
                     self.producers.load(entries, self.now, self.options.expiration_ms());
                     return *at;
@@ -216,7 +218,7 @@ impl Loading {
             segments: Segments::new(self.segments),
             start_offset,
             end_offset,
-            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset),
+            last_stable_offset: last_stable_offset(start_offset, end_offset, &self.producers),
         };
         let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
         let shared = Arc::new(Shared {

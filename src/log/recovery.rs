@@ -51,8 +51,12 @@ impl Loading {
         let file = segment.file()?;
         let mut tail = Tail::default();
         let (mut offset_entries, mut time_entries) = (Vec::new(), Vec::new());
+        if self.end_offset > segment.base_offset {
+            let source = Damage::OffsetOrder { found: segment.base_offset, expected: self.end_offset };
+            return Err(segment.damaged(source, 0, self.end_offset));
+        }
         segment.txn_index.remove()?;
-        self.end_offset = self.end_offset.max(segment.base_offset);
+        self.end_offset = segment.base_offset;
         let mut scan = Scan::everything(&file, 0, segment.size());
         loop {
             let position = scan.position();
@@ -111,16 +115,8 @@ impl Loading {
 fn next_valid(scan: &mut Scan<'_>, segment: &Segment, expected: Offset) -> Result<Option<Located>, ScanError> {
     let Some(batch) = scan.next()? else { return Ok(None) };
     scan.check_crc(&batch)?;
-    check_offsets(segment, &batch.header, expected)?;
+    segment.check_offsets(&batch.header, expected)?;
     Ok(Some(batch))
-}
-
-fn check_offsets(segment: &Segment, header: &BatchHeader, expected: Offset) -> Result<(), ScanError> {
-    let relative = header.last_offset().0.saturating_sub(segment.base_offset.0);
-    if header.base_offset < expected || header.last_offset_delta < 0 || relative > i64::from(i32::MAX) {
-        return Err(ScanError::Damaged(Damage::OffsetOrder { found: header.base_offset, expected }));
-    }
-    Ok(())
 }
 
 /// Whether a whole, valid batch lies somewhere from `position` on. A write that was cut short leaves none: then what is
@@ -136,7 +132,7 @@ fn batch_follows(segment: &Segment, file: &File, position: u64, expected: Offset
         }
         for (at, candidate) in bytes.windows(HEADER_LEN).enumerate() {
             if candidate.get(MAGIC_POSITION).is_some_and(|magic| *magic == MAGIC as u8)
-                && BatchHeader::parse(candidate).is_ok_and(|header| check_offsets(segment, &header, expected).is_ok())
+                && BatchHeader::parse(candidate).is_ok_and(|header| segment.check_offsets(&header, expected).is_ok())
                 && is_batch(segment, file, position + at as u64)?
             {
                 return Ok(true);

@@ -10,6 +10,7 @@ use super::checkpoint::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use super::epoch_cache::EpochCache;
 use super::error::{IoContext, LogError};
 use super::names::{FileKind, FileName};
+use super::producer_state::ProducerState;
 use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::segments::Segments;
@@ -51,6 +52,12 @@ pub(super) struct View {
     pub(super) start_offset: Offset,
     pub(super) end_offset: Offset,
     pub(super) last_stable_offset: Offset,
+}
+
+/// Where the first open transaction begins, else the end. One that began below the log start holds back what is left of
+/// it (`UnifiedLog.maybeIncrementFirstUnstableOffset`).
+pub(super) fn last_stable_offset(start: Offset, end: Offset, producers: &ProducerState) -> Offset {
+    producers.first_undecided_offset().map_or(end, |first| first.max(start).min(end))
 }
 
 impl Shared {

@@ -11,7 +11,7 @@ use super::producer_state::{ProducerState, ProducerStateError, SequenceCheck};
 use super::roll::{self, Age, Incoming};
 use super::scan::Located;
 use super::segment::Segment;
-use super::shared::Shared;
+use super::shared::{Shared, last_stable_offset};
 use super::tail::Tail;
 use super::txn_index::TxnEntry;
 use super::{Appended, OpenOptions};
@@ -83,6 +83,9 @@ impl LogWriter {
         let segment_bytes = self.options.config.segment_bytes;
         if incoming.bytes > u64::from(segment_bytes) {
             return Err(LogError::TooLarge { bytes: incoming.bytes, segment_bytes });
+        }
+        if incoming.last_offset == Offset(i64::MAX) {
+            return Err(LogError::NoOffsetLeft(base_offset));
         }
         let appended = Appended {
             base_offset,
@@ -259,7 +262,7 @@ impl LogWriter {
         view.active_max = tail.max;
         view.size_bytes += incoming.bytes;
         view.end_offset = end_offset;
-        view.last_stable_offset = self.producers.first_undecided_offset().unwrap_or(end_offset);
+        view.last_stable_offset = last_stable_offset(view.start_offset, end_offset, &self.producers);
     }
 }
 
