@@ -13,18 +13,18 @@ use crate::api::{FetchSessions, ProducerIds, Services};
 use crate::config::Config;
 use crate::coordinator::group::GroupCoordinator;
 use crate::log::LogError;
-use crate::log::manager::{LogManager, ManagerError};
+use crate::log::manager::{LogManager, ManagerError, ManagerOptions};
 use crate::metadata::store::StoreError;
 use crate::metadata::{ChangeError, LocalStore, Metadata};
-use crate::partition::Registry;
+use crate::partition::{Registry, Upkeep};
 use crate::server::{Bound, Server};
 use crate::sys;
 use crate::types::{TopicId, TopicPartition};
 
 /// How long connections may take to finish what is in flight when the broker stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Kafka's default of `log.flush.offset.checkpoint.interval.ms`, which is not a setting here yet.
-const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+/// Every system lets a process open as many.
+const OPEN_FILES_LEAST: u64 = 1024;
 /// How long the logs may take to be flushed after that. Both together stay below the 10 s after which `docker stop` kills.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(4);
 /// Where the metadata store lies, under the first log directory.
@@ -51,8 +51,8 @@ pub enum BrokerError {
     NoLogDir,
     #[error("the timers of the group coordinator have failed; the broker was stopped")]
     GroupTimers,
-    #[error("the writing of recovery points has failed; the broker was stopped")]
-    Checkpoints,
+    #[error("the upkeep of the logs has failed; the broker was stopped")]
+    Upkeep,
     #[error("the logs could not be flushed within {FLUSH_PATIENCE:?}; the next start recovers them")]
     FlushTimeout,
 }
@@ -60,21 +60,19 @@ pub enum BrokerError {
 /// Runs a broker until SIGTERM or SIGINT. `started` is when the process began, for the banner.
 pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
     let mut signals = Signals::new().map_err(BrokerError::Signals)?;
-    if let Err(error) = sys::raise_open_file_limit() {
-        tracing::warn!(%error, "the limit of open files stays as it was");
-    }
+    let open_files_max = open_files_max(&config);
     // Bound before anything else: a port in use must stop the start before a log is touched.
     let bound = bind(&config)?;
     let addresses: Vec<SocketAddr> = bound.iter().filter_map(|bound| bound.address().ok()).collect();
     let (stopping, services) = tokio::select! {
-        opened = open(config) => opened?,
+        opened = open(config, open_files_max) => opened?,
         () = signals.next() => {
             tracing::info!("stopped before the start was finished");
             return Ok(());
         }
     };
     let mut group_timers = tokio::spawn(services.groups.clone().run());
-    let mut checkpoints = tokio::spawn(write_checkpoints(services.partitions.clone()));
+    let mut upkeep = Upkeep::start(&services.partitions, &services.config.logs);
     let server = Server::start(services.clone(), bound);
     banner(&services.config, &addresses, started);
 
@@ -82,7 +80,7 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
         () = signals.next() => Ok(()),
         // They run as long as the broker. Without them no group would ever lose a member that died.
         _ = &mut group_timers => Err(BrokerError::GroupTimers),
-        _ = &mut checkpoints => Err(BrokerError::Checkpoints),
+        () = upkeep.failed() => Err(BrokerError::Upkeep),
     };
     tracing::info!("stopping; a second signal leaves at once");
     stopping.send_replace(true);
@@ -94,7 +92,7 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
         () = signals.next() => std::process::exit(1),
     }
     group_timers.abort();
-    checkpoints.abort();
+    drop(upkeep);
     tokio::select! {
         closed = blocking(move || services.partitions.close()) => closed?,
         () = tokio::time::sleep(FLUSH_PATIENCE) => return Err(BrokerError::FlushTimeout),
@@ -102,6 +100,15 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
     }
     tracing::info!("stopped");
     outcome
+}
+
+/// Raises the process's limit as far as it goes. Segments may have half of it: connections need the rest.
+fn open_files_max(config: &Config) -> usize {
+    let limit = sys::raise_open_file_limit().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+        OPEN_FILES_LEAST
+    });
+    config.logs.open_files_max.unwrap_or_else(|| usize::try_from(limit / 2).unwrap_or(usize::MAX))
 }
 
 fn bind(config: &Config) -> Result<Vec<Bound>, BrokerError> {
@@ -113,14 +120,15 @@ fn bind(config: &Config) -> Result<Vec<Bound>, BrokerError> {
 }
 
 /// Opens what is on disk, recovering it where the last run did not end cleanly.
-async fn open(config: Config) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
+async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
     let first_dir = config.log_dirs.first().ok_or(BrokerError::NoLogDir)?;
-    let manager = LogManager::open(
-        &config.log_dirs,
-        config.node_id,
-        config.cluster_id.as_deref(),
-        config.producer_id_expiration,
-    )?;
+    let options = ManagerOptions {
+        node_id: config.node_id,
+        cluster_id: config.cluster_id.as_deref(),
+        producer_id_expiration: config.producer_id_expiration,
+        open_files_max,
+    };
+    let manager = LogManager::open(&config.log_dirs, &options)?;
     let cluster_id = manager.cluster_id().to_string();
     let metadata = Arc::new(Metadata::load(Box::new(LocalStore::open(&first_dir.join(METADATA_DIR))?))?);
     let leftovers = metadata.adopt(manager.found(), config.groups.clone()).await?;
@@ -163,16 +171,6 @@ fn finish_deletions(
     }
     let ids: Vec<TopicId> = leftovers.values().copied().collect();
     Ok(metadata.deletions_finished(&ids)?)
-}
-
-async fn write_checkpoints(partitions: Arc<Registry>) {
-    loop {
-        tokio::time::sleep(CHECKPOINT_INTERVAL).await;
-        let partitions = partitions.clone();
-        if let Err(error) = blocking(move || partitions.manager().checkpoint()).await {
-            tracing::error!(%error, "recovery points not written; after a crash more is recovered than needed");
-        }
-    }
 }
 
 /// Runs blocking file I/O off the workers.

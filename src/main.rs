@@ -8,10 +8,13 @@ use ottla::cli::{self, Command, Failure, Serve};
 
 fn main() -> ExitCode {
     let started = Instant::now();
-    let Command::Serve(options) = cli::parse();
-    match serve(&options, started) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+    match cli::parse() {
+        Command::Serve(options) => match serve(&options, started) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        },
+        Command::DumpLog(options) => options.run(),
+        Command::Verify(options) => options.run(),
     }
 }
 

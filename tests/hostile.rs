@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -19,9 +20,13 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::{Decodable, Request};
 use uuid::Uuid;
 
+use ottla::protocol::batch::Batch as RecordBatch;
+use ottla::protocol::builder::BatchBuilder;
+use ottla::protocol::compression::{Codec, DECOMPRESSED_BYTES_MAX};
 use ottla::protocol::guard::{self, GuardError};
+use ottla::types::Timestamp;
 use support::batch::Batch;
-use support::topics::{self, create_topic, fetch, topic_name};
+use support::topics::{self, create_configured_topic, create_topic, fetch, topic_name};
 use support::{Answer, Broker, Client, encoded, request_frame, requests};
 
 /// Frames in each storm; `OTTLA_TEST_FRAMES` makes it a longer one.
@@ -337,6 +342,54 @@ fn a_batch_that_is_longer_than_its_bytes_is_an_invalid_record() {
 #[test]
 fn a_batch_over_the_limit_is_too_large() {
     assert_rejected(&Batch::of(vec![b'v'; 2 * 1024 * 1024]), MESSAGE_TOO_LARGE);
+}
+
+#[test]
+fn a_decompression_bomb_is_too_large_and_leaves_no_memory_taken() {
+    let broker = Broker::start();
+    let mut client = broker.connect();
+    create_configured_topic(&mut client, "anew", &[("compression.type", "lz4")]);
+    create_configured_topic(&mut client, "uncompressed", &[("compression.type", "uncompressed")]);
+    create_configured_topic(&mut client, "compacted", &[("cleanup.policy", "compact")]);
+    let bombs = [(Codec::Gzip, gzip_bomb()), (Codec::Zstd, zstd_bomb())].map(|(codec, records)| {
+        let mut header = BatchBuilder::new(Timestamp::now()).record(None, None).build().unwrap().header;
+        header.attributes = header.attributes.with_codec_id(codec.id());
+        RecordBatch::assemble(header, &records).unwrap().bytes
+    });
+    assert!(bombs.iter().all(|bomb| bomb.len() < 1 << 20), "under max.message.bytes");
+    let resident_before = broker.resident_bytes();
+    for topic in ["anew", "uncompressed", "compacted"] {
+        for bomb in &bombs {
+            assert_eq!(produce(&mut client, topic, bomb.clone()), (MESSAGE_TOO_LARGE, -1), "{topic}");
+            let resident_after = broker.resident_bytes();
+            assert!(
+                resident_after <= resident_before + GROWTH_BYTES_MAX,
+                "{topic}: resident memory grew from {resident_before} to {resident_after} bytes"
+            );
+        }
+        let keyed = BatchBuilder::new(Timestamp::now()).record(Some(b"k"), None).build().unwrap();
+        assert_eq!(produce(&mut client, topic, keyed.bytes), (NONE, 0), "{topic}");
+    }
+    let most = broker.most_resident_bytes() - resident_before;
+    assert!(most <= DECOMPRESSED_BYTES_MAX as u64 + GROWTH_BYTES_MAX, "up to {most} bytes were taken");
+}
+
+fn gzip_bomb() -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    write_zeros(&mut encoder);
+    encoder.finish().unwrap()
+}
+
+fn zstd_bomb() -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    write_zeros(&mut encoder);
+    encoder.finish().unwrap()
+}
+
+/// More than the broker expands a batch to.
+fn write_zeros(encoder: &mut impl Write) {
+    let zeros = vec![0; 1 << 20];
+    (0..=DECOMPRESSED_BYTES_MAX >> 20).for_each(|_| encoder.write_all(&zeros).unwrap());
 }
 
 /// A bad batch must be refused and append nothing; a good one after it is the first of the log.

@@ -9,9 +9,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ottla::config::TopicConfig;
-use ottla::log::manager::LogManager;
+use ottla::log::manager::{LogManager, ManagerOptions};
 use ottla::log::{AbortedTxn, LogReader, ReadLimit};
-use ottla::protocol::batch::{Batch, TimestampType};
+use ottla::protocol::batch::Batch;
 use ottla::protocol::records::{BatchRecords, EndTxnMarker};
 use ottla::sys;
 use ottla::types::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicPartition};
@@ -55,7 +55,13 @@ impl KafkaData {
         let cluster_id = self.expected["cluster_id"].as_str().unwrap();
         // Kafka's producers of those days are not to expire under the test.
         let forever = Duration::from_millis(i64::MAX as u64);
-        LogManager::open(&[self.dir()], NodeId(1), Some(cluster_id), forever).unwrap()
+        let options = ManagerOptions {
+            node_id: NodeId(1),
+            cluster_id: Some(cluster_id),
+            producer_id_expiration: forever,
+            open_files_max: 1000,
+        };
+        LogManager::open(&[self.dir()], &options).unwrap()
     }
 
     fn pretend_it_was_killed(&self) {
@@ -74,18 +80,7 @@ impl KafkaData {
 }
 
 fn config() -> TopicConfig {
-    TopicConfig {
-        segment_bytes: 1 << 30,
-        segment_ms: Duration::from_secs(7 * 24 * 3600),
-        segment_jitter_ms: Duration::ZERO,
-        segment_index_bytes: 10 << 20,
-        index_interval_bytes: 4096,
-        max_message_bytes: 1 << 20,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max: Duration::MAX,
-        timestamp_after_max: Duration::MAX,
-        compact: false,
-    }
+    TopicConfig::default()
 }
 
 /// All batches from the log start on, `bytes_max` at a time, and the aborted transactions that the reads named.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -79,16 +80,36 @@ impl Client {
         }
     }
 
+    /// Produces one batch of a few records with acks=1 and takes the answer.
+    pub fn produce_small(&mut self, topic: &'static str) {
+        let batch =
+            (0..10).fold(BatchBuilder::new(Timestamp::now()), |batch, _| batch.record(None, Some(&[0x5a; 100])));
+        let request = ProduceRequest::default().with_acks(1).with_timeout_ms(5000).with_topic_data(vec![
+            TopicProduceData::default().with_name(StrBytes::from_static_str(topic).into()).with_partition_data(vec![
+                PartitionProduceData::default().with_index(0).with_records(Some(batch.build().unwrap().bytes)),
+            ]),
+        ]);
+        self.send(&frame(ApiKey::Produce, 9, &request));
+        let response: ProduceResponse = decode(self.receive(), ApiKey::Produce, 9);
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+
     /// Consumes at least `mib` from the beginning on.
     pub fn consume(&mut self, topic: &'static str, mib: u64) {
+        self.consume_until(topic, mib, &AtomicBool::new(false), &AtomicU64::new(0));
+    }
+
+    /// As [`Client::consume`], until told to stop; counts the bytes of records.
+    pub fn consume_until(&mut self, topic: &'static str, mib: u64, stop: &AtomicBool, read: &AtomicU64) {
         let (mut offset, mut bytes) = (0, 0);
-        while bytes < mib * (BATCH_BYTES as u64) * 99 / 100 {
+        while bytes < mib * (BATCH_BYTES as u64) * 99 / 100 && !stop.load(Ordering::Relaxed) {
             self.send(&fetch(topic, offset));
             let response: FetchResponse = decode(self.receive(), ApiKey::Fetch, 12);
             let partition = &response.responses[0].partitions[0];
             assert_eq!(partition.error_code, 0);
             let mut records = partition.records.clone().unwrap();
             bytes += records.len() as u64;
+            read.fetch_add(records.len() as u64, Ordering::Relaxed);
             while !records.is_empty() {
                 offset = Batch::split_from(&mut records).unwrap().header.next_offset().0;
             }

@@ -6,10 +6,14 @@
 //! cached file. Broker and limit run in turn (A B A B …); the medians are compared. Ratios are the result; absolute
 //! figures depend on the machine.
 //!
-//! `-- --mib N` sets the data moved in each run (default 1024), `-- --rounds N` the number of pairs (default 3).
+//! The scenarios: `startup`, `throughput`, `cold`; those named on the command line, else all.
+//!
+//! `-- --mib N` sets the data moved in each run (default 1024), `--rounds N` the number of pairs (default 3), `--cold-mib N`
+//! how much old data the cold scenario has (default 4096).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod client;
+mod cold;
 mod process;
 mod raw;
 
@@ -45,8 +49,14 @@ fn main() {
     };
     let options = Options { mib: number("--mib", 1024), rounds: number("--rounds", 3) as usize };
     println!("{} MiB in each run, {} rounds, batches of 1 MiB of 1 KiB records\n", options.mib, options.rounds);
-    startup();
-    throughput(&options);
+    let scenarios: [(&str, &dyn Fn()); 3] = [
+        ("startup", &startup),
+        ("throughput", &|| throughput(&options)),
+        ("cold", &|| cold::run(number("--cold-mib", 4096), options.rounds)),
+    ];
+    let is_named = |name: &str| args.iter().any(|arg| arg == name);
+    let any_named = scenarios.iter().any(|(name, _)| is_named(name));
+    scenarios.iter().filter(|(name, _)| !any_named || is_named(name)).for_each(|(_, scenario)| scenario());
 }
 
 fn startup() {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import List, Optional
+from typing import Dict, List, Mapping, Optional, Sequence
 
 import wire
 
@@ -19,8 +20,9 @@ HOST = "127.0.0.1"
 START_LIMIT_S = 30
 STOP_LIMIT_S = 10
 
-# The formula's timestamps lie years back: retention must not come by while a check reads them.
-OVERRIDES = ("log.retention.check.interval.ms=86400000",)
+# The formula's timestamps lie years back: retention must not come by while a check reads them. Its first round does not
+# wait for the interval.
+OVERRIDES = {"log.retention.check.interval.ms": "86400000", "log.initial.task.delay.ms": "86400000"}
 
 
 class BrokerError(Exception):
@@ -28,11 +30,14 @@ class BrokerError(Exception):
 
 
 class Broker:
-    """Starts on a free port over `home`/data; every start appends to `home`/broker.log."""
+    """Starts on a free port over `home`/data, or the directories given; every start appends to `home`/broker.log."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, data: Sequence[Path] = (), overrides: Optional[Mapping[str, str]] = None) -> None:
         home.mkdir(parents=True, exist_ok=True)
-        self.data, self.log = home / "data", home / "broker.log"
+        self.data, self.log = list(data) or [home / "data"], home / "broker.log"
+        self.overrides = {**OVERRIDES, **(overrides or {})}
+        self.environment: Dict[str, str] = {}
+        self.open_files: Optional[int] = None  # RLIMIT_NOFILE of the next start
         self.host, self.port = HOST, _free_port()
         self.process: Optional[subprocess.Popen] = None
 
@@ -46,12 +51,13 @@ class Broker:
         return self.process.pid
 
     def start(self) -> "Broker":
-        command = [str(BINARY), "--listen", self.bootstrap, "--data", str(self.data)]
-        for override in OVERRIDES:
-            command += ["--override", override]
+        command = [str(BINARY), "--listen", self.bootstrap, "--data", ",".join(map(str, self.data))]
+        for key, value in self.overrides.items():
+            command += ["--override", f"{key}={value}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True)
+                                            start_new_session=True, env={**os.environ, **self.environment},
+                                            preexec_fn=self._limit if self.open_files else None)
         deadline = time.monotonic() + START_LIMIT_S
         while not wire.answers(self.host, self.port):
             if not self.alive():
@@ -61,6 +67,9 @@ class Broker:
                 raise BrokerError(f"the broker does not answer within {START_LIMIT_S} s")
             time.sleep(0.02)
         return self
+
+    def _limit(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.open_files, self.open_files))
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None

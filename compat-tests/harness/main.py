@@ -22,9 +22,14 @@ from report import Report, note
 from suites import TESTS, Suite, discover, run
 
 DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
-          "sendfile": {False: ["--mib", "64"], True: ["--mib", "1024"]}}
+          "sendfile": {False: ["--mib", "64"], True: ["--mib", "1024"]},
+          "churn": {False: ["--rounds", "5"], True: ["--rounds", "50"]},
+          "diskfull": {False: ["--rounds", "2"], True: ["--rounds", "10"]},
+          "ioerror": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
+          "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
+          "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]}}
 DRILL_SILENCE_S = 900
-DRILL_SUITE = Suite("python-confluent")  # both drills use its client
+DRILL_SUITE = Suite("python-confluent")  # all drills use its client
 
 
 class Running:
@@ -135,19 +140,26 @@ class Run:
     def _cross(self, suites: List[Suite]) -> None:
         def body(broker: Any) -> None:
             with ThreadPoolExecutor(os.cpu_count() or 2) as pool:
-                for writer in suites:
+                for number, writer in enumerate(suites):
                     for codec in CODECS:
                         self._cross_topic(broker, pool, writer, codec, suites)
+                    # And one codec into another, a pair for each writer: every reader sees each codec of the broker's.
+                    sent, stored = CODECS[number % len(CODECS)], CODECS[(number + 1) % len(CODECS)]
+                    self._cross_topic(broker, pool, writer, sent, suites, stored)
 
         self._with_broker("cross", body)
 
     def _cross_topic(self, broker: Any, pool: ThreadPoolExecutor, writer: Suite, codec: str,
-                     readers: List[Suite]) -> None:
-        topic, count = f"cross-{writer.name}-{codec}-{secrets.token_hex(4)}", self.options.records
-        names = {reader: f"cross/{writer.name}->{reader.name}/{codec}" for reader in readers}
+                     readers: List[Suite], stored: Optional[str] = None) -> None:
+        """Written in `codec`, and stored in another one if that is said."""
+        codecs = f"{codec}-to-{stored}" if stored else codec
+        topic, count = f"cross-{writer.name}-{codecs}-{secrets.token_hex(4)}", self.options.records
+        names = {reader: f"cross/{writer.name}->{reader.name}/{codecs}" for reader in readers}
+        compression = {"none": "uncompressed", None: "producer"}.get(stored, stored)
         try:
             # The formula's timestamps lie years back: no retention, or the topic is empty before its last reader.
-            wire.create_topic(broker.host, broker.port, topic, configs={"retention.ms": "-1"})
+            wire.create_topic(broker.host, broker.port, topic,
+                              configs={"retention.ms": "-1", "compression.type": compression})
             profile = writer.profile()
             written, _, reason = writer.write(broker.bootstrap, topic, codec, count)
         except (OSError, wire.WireError, subprocess.SubprocessError) as error:

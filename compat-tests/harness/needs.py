@@ -36,6 +36,9 @@ NEEDS = {
     "java": [_command("javac", "default-jdk-headless"), _command("mvn", "maven")],
     "rust": [_command("cc", "build-essential"), _command("make", "build-essential")],
     "sendfile": [_command("strace", "strace")],
+    "diskfull": [_command("mount", "mount")],
+    "ioerror": [_command("cc", "build-essential")],
+    "clock": [_command("cc", "build-essential")],
 }
 
 

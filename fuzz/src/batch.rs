@@ -1,9 +1,10 @@
 //! A record batch from a client or a disk: header, CRC, the rules of Produce, the records, and what they expand to.
 
 use bytes::Bytes;
+use ottla::config::Compression;
 use ottla::protocol::batch::{Batch, BatchHeader, HEADER_LEN};
 use ottla::protocol::records::{BatchRecords, EndTxnMarker};
-use ottla::protocol::validate::{ProduceRules, validate};
+use ottla::protocol::validate::{ProduceRules, may_take_long, validate};
 use ottla::types::{Offset, Timestamp, TimestampType};
 
 use super::builder::{NOW, seal};
@@ -16,6 +17,9 @@ pub(crate) const SEALED: u8 = 1;
 const COMPACTED: u8 = 2;
 const LOG_APPEND_TIME: u8 = 4;
 const AGE_LIMITED: u8 = 8;
+const OLD_VERSION: u8 = 128;
+/// In the place of `compression.type`.
+pub(crate) const AS_PRODUCED: u8 = 0x70;
 
 /// A byte that says how, and the bytes of batches.
 pub fn run(input: &[u8]) {
@@ -37,7 +41,7 @@ pub fn run(input: &[u8]) {
 
 fn rules(how: u8) -> ProduceRules {
     ProduceRules {
-        produce_version: 13 - i16::from(how >> 4),
+        produce_version: if how & OLD_VERSION == 0 { 13 } else { 3 },
         message_bytes_max: 1 << 20,
         segment_bytes: 1 << 20,
         timestamp_type: match how & LOG_APPEND_TIME {
@@ -47,6 +51,14 @@ fn rules(how: u8) -> ProduceRules {
         timestamp_before_max_ms: if how & AGE_LIMITED == 0 { i64::MAX } else { 1000 },
         timestamp_after_max_ms: if how & AGE_LIMITED == 0 { i64::MAX } else { 1000 },
         compacted: how & COMPACTED != 0,
+        compression: match how >> 4 & 7 {
+            0 => Compression::Uncompressed,
+            1 => Compression::Gzip { level: None },
+            2 => Compression::Snappy,
+            3 => Compression::Lz4,
+            4 => Compression::Zstd { level: 1 },
+            _ => Compression::Producer,
+        },
         decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
     }
 }
@@ -58,10 +70,10 @@ fn header_goes_both_ways(bytes: &[u8]) {
 }
 
 fn accepted_batch_is_consistent(bytes: Bytes, rules: &ProduceRules) {
-    let size = bytes.len();
+    let _ = may_take_long(&bytes, rules, NOW);
     let Ok(batch) = validate(bytes, rules, NOW) else { return };
     let header = &batch.header;
-    assert_eq!((header.base_offset, header.size()), (Offset::ZERO, size));
+    assert_eq!((header.base_offset, header.size()), (Offset::ZERO, batch.bytes.len()));
     assert_eq!(header.crc, header.compute_crc(batch.records()));
     assert!(header.records_count > 0 && header.last_offset_delta == header.records_count - 1);
     assert!(!header.attributes.is_control());

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use ottla::config::{BrokerValues, TopicConfig};
 use ottla::log::names::{FileKind, FileName, FileState};
-use ottla::log::{LogError, LogReader, OpenOptions, ReadLimit};
+use ottla::log::{DirContext, LogError, LogReader, OpenOptions, ReadLimit};
 use ottla::protocol::batch::Batch;
 use ottla::sys::{self, FileSlice};
 use ottla::types::{Offset, TopicId};
@@ -33,8 +33,12 @@ impl Folder {
         folder
     }
 
+    pub(crate) fn log_dir(&self) -> &Path {
+        self.root.path()
+    }
+
     fn dir(&self) -> PathBuf {
-        self.root.path().join("fuzzed-0")
+        self.log_dir().join("fuzzed-0")
     }
 
     pub(crate) fn put(&self, name: &str, content: &[u8]) {
@@ -59,7 +63,10 @@ impl Folder {
     pub(crate) fn files(&self) -> Vec<(String, Vec<u8>)> {
         let entries = fs::read_dir(self.dir()).expect("the folder").map(|entry| entry.expect("a file"));
         let name = |entry: &fs::DirEntry| entry.file_name().into_string().expect("a name of ours");
-        entries.map(|entry| (name(&entry), fs::read(entry.path()).expect("a file"))).collect()
+        let files = entries.map(|entry| (name(&entry), fs::read(entry.path()).expect("a file")));
+        let mut files: Vec<_> = files.collect();
+        files.sort();
+        files
     }
 
     pub(crate) fn options(&self, opening: Opening) -> OpenOptions {
@@ -74,6 +81,7 @@ impl Folder {
             log_start_offset: opening.log_start_offset,
             recovery_point: opening.recovery_point,
             clean: opening.clean,
+            context: DirContext::detached(self.log_dir()),
         }
     }
 }

@@ -2,8 +2,10 @@
 //! hangs; what is damaged is reported and left alone; and once a log is open, nothing that it holds is lost again.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use bytes::Bytes;
+use ottla::log::inspect::{Finding, Watch, verify_log_dir};
 use ottla::log::{self, LogError, LogReader, LogWriter};
 use ottla::protocol::batch::{Batch, BatchHeader};
 use ottla::types::{LeaderEpoch, Offset, Timestamp};
@@ -27,6 +29,7 @@ const CLEAN_AGAIN: u8 = 4;
 const FLUSHED: u8 = 8;
 const RELEASED: u8 = 16;
 const NOT_APPENDED_TO: u8 = 32;
+const TRIMMED: u8 = 64;
 
 /// Seven bytes of [`Scenario`], what is appended with its length, and the files.
 pub fn run(input: &[u8]) {
@@ -36,6 +39,7 @@ pub fn run(input: &[u8]) {
     let folder = Folder::new();
     (0..FILES_MAX).take_while(|_| put_file(&folder, &mut input)).for_each(drop);
 
+    let damaged = verify(&folder);
     let before = folder.segments();
     let was_swapping = folder.files().iter().any(|(name, _)| name.ends_with(".swap"));
     let is_sound = !was_swapping && Stored::of(&folder).is_some_and(|stored| stored.reaches(&scenario.opening));
@@ -44,6 +48,8 @@ pub fn run(input: &[u8]) {
         Err(error) if was_swapping => return drop(error),
         Err(error) => {
             assert!(!is_sound, "{error}");
+            let is_to_be_seen = scenario.opening.recovery_point <= Offset::ZERO;
+            assert!(damaged > 0 || !is_to_be_seen, "seen by no verification: {error}");
             return damage_is_left_alone(&folder, &before, &error);
         }
     };
@@ -126,6 +132,9 @@ fn live(
     if scenario.has(FLUSHED) {
         reader.flush_sealed().expect("a flush to a file system that works");
     }
+    if scenario.has(TRIMMED) {
+        trim(&mut writer, &reader);
+    }
     if scenario.has(RELEASED) {
         (0..2).for_each(|_| reader.release_idle_files());
     }
@@ -140,6 +149,16 @@ fn live(
     let clean = is_closed && scenario.has(CLEAN_AGAIN);
     let next = Opening { clean, recovery_point, log_start_offset: start_offset, ..scenario.opening };
     Life { start_offset, end_offset, batches, next }
+}
+
+/// As DeleteRecords does, at the middle of the log.
+fn trim(writer: &mut LogWriter, reader: &LogReader) {
+    let (start, _, end) = reader.offsets();
+    let middle = Offset(start.0 + (end.0 - start.0) / 2);
+    assert_eq!(writer.advance_start(middle).expect("within the log"), middle);
+    while writer.remove_before(middle, Instant::now()).expect("a file system that works") {}
+    assert_eq!((reader.start_offset(), reader.end_offset()), (middle, end));
+    offsets_are_in_order(reader);
 }
 
 fn offsets_are_in_order(reader: &LogReader) {
@@ -198,6 +217,19 @@ fn goes_on_from(before: &Life, after: &Life, is_certain: bool) {
     if is_certain {
         assert_eq!(after.batches.get(..before.batches.len()), Some(&before.batches[..]));
     }
+}
+
+/// How much `ottla verify` finds damaged, which changes nothing.
+fn verify(folder: &Folder) -> u64 {
+    struct Unwatched;
+    impl Watch for Unwatched {
+        fn found(&mut self, _: Finding) {}
+        fn progressed(&mut self, _: u64, _: u64) {}
+    }
+    let before = folder.files();
+    let counts = verify_log_dir(folder.log_dir(), &mut Unwatched).expect("the dir is there");
+    assert!(folder.files() == before, "verification has changed something");
+    counts.damaged
 }
 
 /// Damage is reported and stays what it was. Where it does not lie in the last segment, that one's torn tail may be gone.

@@ -67,9 +67,11 @@ fn all_batches(kafka_data: &Path) -> Vec<Batch> {
 /// As they lie on the disk, and as a producer would have sent them.
 fn batches(kafka_data: &Path) -> Vec<Vec<u8>> {
     let seeds = all_batches(kafka_data).into_iter().flat_map(|batch| {
+        let sent = |how: u8| [&[how | batch::SEALED, 0, 0, 0, 0, 0, 0, 0, 0], &batch.bytes[8..]].concat();
         let stored = [&[0], &batch.bytes[..]].concat();
-        let sent = [&[batch::SEALED, 0, 0, 0, 0, 0, 0, 0, 0], &batch.bytes[8..]].concat();
-        [stored, sent]
+        // Compressed again in one of the ways, and kept as it is.
+        let codec = batch.bytes[20] % 5 << 4;
+        [stored, sent(codec), sent(batch::AS_PRODUCED)]
     });
     seeds.collect()
 }

@@ -7,6 +7,7 @@ pub mod table;
 
 mod cluster;
 mod configs;
+mod delete_records;
 mod fetch;
 mod fetch_session;
 mod find_coordinator;

@@ -5,8 +5,8 @@ use kafka_protocol::messages::ApiKey;
 
 use super::dispatch::{Call, Rejected, Reply};
 use super::{
-    Context, cluster, configs, fetch, find_coordinator, group_admin, group_offsets, groups, list_offsets, metadata,
-    produce, producer_ids, topics, versions,
+    Context, cluster, configs, delete_records, fetch, find_coordinator, group_admin, group_offsets, groups,
+    list_offsets, metadata, produce, producer_ids, topics, versions,
 };
 
 /// One row of the table.
@@ -81,6 +81,7 @@ apis! {
     typed ApiVersions 0..=4 => versions::versions;
     typed CreateTopics 2..=7 => topics::create;
     typed DeleteTopics 1..=6 => topics::delete;
+    typed DeleteRecords 0..=2 => delete_records::delete;
     typed InitProducerId 0..=5 => producer_ids::init;
     typed OffsetForLeaderEpoch 2..=4 => list_offsets::for_leader_epoch;
     typed DescribeConfigs 1..=4 => configs::describe;

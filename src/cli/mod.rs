@@ -1,8 +1,12 @@
 //! The command line: what is asked, where configuration comes from, and what is printed when it cannot be.
 #![allow(clippy::print_stderr, reason = "a command line answers on the terminal")]
 
+mod dump_log;
+mod value;
+mod verify;
+
 use std::ffi::OsString;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +14,8 @@ use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, InvalidConfig, RawConfig};
+pub use dump_log::DumpLog;
+pub use verify::Verify;
 
 const EXAMPLES: &str = "\
 Configuration has Kafka's names and comes from, each overriding the ones before:
@@ -40,6 +46,10 @@ pub enum Command {
     /// Run the broker (the default).
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+    /// Print what the files of a log hold.
+    DumpLog(DumpLog),
+    /// Read everything in a data directory and say what is damaged; changes nothing.
+    Verify(Verify),
 }
 
 /// How the broker is to run.
@@ -71,6 +81,8 @@ pub enum Failure {
     Log(#[from] tracing_subscriber::filter::ParseError),
     #[error("{0}")]
     Start(Box<dyn std::error::Error + Send + Sync>),
+    #[error("output: {0}")]
+    Output(std::io::Error),
 }
 
 impl Failure {
@@ -79,9 +91,14 @@ impl Failure {
         eprintln!("ottla: {self}");
         match self {
             Failure::Config(_) | Failure::Log(_) => ExitCode::from(2),
-            Failure::Start(_) => ExitCode::FAILURE,
+            Failure::Start(_) | Failure::Output(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// Writes to stderr what is not worth failing for.
+fn tell(text: &str) {
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 /// The command of the process's arguments. Prints and exits where that is the answer: `--help`, `--version`, an error.

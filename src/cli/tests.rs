@@ -4,8 +4,10 @@ use super::*;
 
 fn serve(args: &[&str]) -> Serve {
     let cli = Cli::try_parse_from(std::iter::once(&"ottla").chain(args)).unwrap();
-    let Command::Serve(serve) = cli.command.unwrap_or(Command::Serve(cli.serve));
-    serve
+    match cli.command.unwrap_or(Command::Serve(cli.serve)) {
+        Command::Serve(serve) => serve,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn load(args: &[&str], env: &[(&str, &str)]) -> Config {

@@ -11,7 +11,7 @@ use super::listeners;
 use super::raw::{RawConfig, Setting};
 use super::topic_keys;
 use super::values::BrokerValues;
-use super::{Config, Groups, InvalidConfig, Network, Topics};
+use super::{Cleaner, Config, Groups, InvalidConfig, Logs, Network, Topics};
 use crate::types::NodeId;
 
 const QUEUED_BYTES: &str = "queued.max.request.bytes";
@@ -34,6 +34,7 @@ impl RawConfig {
             network: network(&values)?,
             topics: topics(&values)?,
             groups: groups(&values)?,
+            logs: logs(&values)?,
             fetch_max_bytes: values.number("fetch.max.bytes")?,
             fetch_sessions_max: values.number("max.incremental.fetch.session.cache.slots")?,
             request_partitions_max: values.number("max.request.partition.size.limit")?,
@@ -209,6 +210,35 @@ fn topics(values: &BrokerValues) -> Result<Topics, InvalidConfig> {
         partitions: values.number("num.partitions")?,
         replication_factor: values.number("default.replication.factor")?,
         delete_enabled: values.boolean("delete.topic.enable"),
+    })
+}
+
+fn logs(values: &BrokerValues) -> Result<Logs, InvalidConfig> {
+    Ok(Logs {
+        retention_check_interval: values.millis("log.retention.check.interval.ms")?,
+        initial_delay: values.millis("log.initial.task.delay.ms")?,
+        start_checkpoint_interval: values.millis("log.flush.start.offset.checkpoint.interval.ms")?,
+        checkpoint_interval: values.millis("log.flush.offset.checkpoint.interval.ms")?,
+        flush_check_interval: match values.number("log.flush.scheduler.interval.ms")? {
+            i64::MAX => None,
+            _ => Some(values.millis("log.flush.scheduler.interval.ms")?),
+        },
+        recovery_threads: values.number("num.recovery.threads.per.data.dir")?,
+        open_files_max: values.text("log.max.open.files").map(|_| values.number("log.max.open.files")).transpose()?,
+        cleaner: cleaner(values)?,
+    })
+}
+
+fn cleaner(values: &BrokerValues) -> Result<Cleaner, InvalidConfig> {
+    let io_bytes_per_second = values.float("log.cleaner.io.max.bytes.per.second")?;
+    Ok(Cleaner {
+        enabled: values.boolean("log.cleaner.enable"),
+        threads: values.number("log.cleaner.threads")?,
+        backoff: values.millis("log.cleaner.backoff.ms")?,
+        dedupe_buffer_bytes: values.number("log.cleaner.dedupe.buffer.size")?,
+        load_factor: values.float("log.cleaner.io.buffer.load.factor")?,
+        io_buffer_bytes: values.number("log.cleaner.io.buffer.size")?,
+        io_bytes_per_second: (io_bytes_per_second < f64::MAX).then_some(io_bytes_per_second),
     })
 }
 

@@ -37,6 +37,7 @@ pub struct Config {
     pub network: Network,
     pub topics: Topics,
     pub groups: Groups,
+    pub logs: Logs,
     /// `fetch.max.bytes`: ceiling of one Fetch answer.
     pub fetch_max_bytes: u32,
     /// `max.incremental.fetch.session.cache.slots`.
@@ -95,6 +96,45 @@ pub struct Topics {
     pub delete_enabled: bool,
 }
 
+/// What is done to logs by the clock, and with how much of the machine.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_interval: Duration,
+    /// `log.initial.task.delay.ms`, internal to Kafka: when retention first comes, unless its interval is shorter.
+    pub initial_delay: Duration,
+    /// `log.flush.start.offset.checkpoint.interval.ms`: log starts.
+    pub start_checkpoint_interval: Duration,
+    /// `log.flush.offset.checkpoint.interval.ms`: recovery points, and sealed segments with them.
+    pub checkpoint_interval: Duration,
+    /// `log.flush.scheduler.interval.ms`: how often `flush.ms` is looked at; `None` for Kafka's default, never.
+    pub flush_check_interval: Option<Duration>,
+    /// `num.recovery.threads.per.data.dir`.
+    pub recovery_threads: usize,
+    /// `log.max.open.files`, our own: log and index files open at once; `None`: half of what the process may open.
+    pub open_files_max: Option<usize>,
+    pub cleaner: Cleaner,
+}
+
+/// The log cleaner (`CleanerConfig`).
+#[derive(Debug, Clone)]
+pub struct Cleaner {
+    /// `log.cleaner.enable`.
+    pub enabled: bool,
+    /// `log.cleaner.threads`.
+    pub threads: usize,
+    /// `log.cleaner.backoff.ms`: the pause where there was nothing to clean.
+    pub backoff: Duration,
+    /// `log.cleaner.dedupe.buffer.size`: memory of the offset maps of all threads.
+    pub dedupe_buffer_bytes: u64,
+    /// `log.cleaner.io.buffer.load.factor`: how full an offset map may get.
+    pub load_factor: f64,
+    /// `log.cleaner.io.buffer.size`: of all threads.
+    pub io_buffer_bytes: usize,
+    /// `log.cleaner.io.max.bytes.per.second`: read and written, of all threads; `None` without limit.
+    pub io_bytes_per_second: Option<f64>,
+}
+
 /// The group coordinator's limits.
 #[derive(Debug, Clone)]
 pub struct Groups {
@@ -129,6 +169,43 @@ pub struct TopicConfig {
     pub timestamp_after_max: Duration,
     /// `cleanup.policy` contains `compact`.
     pub compact: bool,
+    /// `cleanup.policy` contains `delete`.
+    pub delete: bool,
+    /// `retention.ms`; `None` for -1, without limit.
+    pub retention: Option<Duration>,
+    /// `retention.bytes`; `None` for -1, without limit.
+    pub retention_bytes: Option<u64>,
+    pub file_delete_delay: Duration,
+    pub min_cleanable_dirty_ratio: f64,
+    pub min_compaction_lag: Duration,
+    pub max_compaction_lag: Duration,
+    /// `delete.retention.ms`: how long compaction keeps tombstones and markers.
+    pub delete_retention: Duration,
+    /// `flush.messages`: records after which an append waits for the disk; `None` for Kafka's default, never.
+    pub flush_messages: Option<u64>,
+    /// `flush.ms`: how long appended records may wait for the disk; `None` for Kafka's default, for ever.
+    pub flush_interval: Option<Duration>,
+    /// `preallocate`: a new segment's file gets its full length at once.
+    pub preallocate: bool,
+    pub compression: Compression,
+}
+
+/// `compression.type`, with its codec's level: what the batches of producers are stored in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// What they were sent in.
+    Producer,
+    Uncompressed,
+    /// `compression.gzip.level`, 1 to 9; `None` (-1 in the configuration) leaves it to the codec.
+    Gzip {
+        level: Option<i32>,
+    },
+    Snappy,
+    Lz4,
+    /// `compression.zstd.level`, -131072 to 22.
+    Zstd {
+        level: i32,
+    },
 }
 
 /// Where a value came from: `DescribeConfigsResponse.ConfigSource`.

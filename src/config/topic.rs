@@ -1,10 +1,11 @@
 //! A topic's configuration: checked when it is set, resolved against the broker's when it is used (`LogConfig`).
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::topic_keys::{self, INTERNAL_SEGMENT_BYTES};
-use super::{BrokerValues, InvalidConfig, Kind, TopicConfig};
+use super::{BrokerValues, Compression, InvalidConfig, Kind, TopicConfig};
 use crate::types::TimestampType;
 
 impl TopicConfig {
@@ -26,8 +27,27 @@ impl TopicConfig {
             },
             timestamp_before_max: values.millis("message.timestamp.before.max.ms"),
             timestamp_after_max: values.millis("message.timestamp.after.max.ms"),
-            compact: values.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|one| one == "compact")),
+            compact: values.policy_has("compact"),
+            delete: values.policy_has("delete"),
+            retention: values.limit("retention.ms").map(Duration::from_millis),
+            retention_bytes: values.limit("retention.bytes"),
+            file_delete_delay: values.millis("file.delete.delay.ms"),
+            min_cleanable_dirty_ratio: values.number("min.cleanable.dirty.ratio"),
+            min_compaction_lag: values.millis("min.compaction.lag.ms"),
+            max_compaction_lag: values.millis("max.compaction.lag.ms"),
+            delete_retention: values.millis("delete.retention.ms"),
+            flush_messages: values.limit("flush.messages"),
+            flush_interval: values.limit("flush.ms").map(Duration::from_millis),
+            preallocate: values.get("preallocate").as_deref() == Some("true"),
+            compression: values.compression(),
         }
+    }
+}
+
+/// Kafka's defaults.
+impl Default for TopicConfig {
+    fn default() -> TopicConfig {
+        TopicConfig::resolve(&BrokerValues::default(), &BTreeMap::new())
     }
 }
 
@@ -46,11 +66,39 @@ impl Effective<'_> {
 
     /// Zero stands in for nothing here: every key that is read so has a default, and none may be negative.
     fn bytes(&self, name: &str) -> u32 {
-        self.get(name).and_then(|value| value.parse().ok()).unwrap_or_default()
+        self.number(name)
     }
 
     fn millis(&self, name: &str) -> Duration {
-        Duration::from_millis(self.get(name).and_then(|value| value.parse().ok()).unwrap_or_default())
+        Duration::from_millis(self.number(name))
+    }
+
+    fn number<N: FromStr + Default>(&self, name: &str) -> N {
+        self.get(name).and_then(|value| value.parse().ok()).unwrap_or_default()
+    }
+
+    /// `None` for what stands for no limit: below zero, and the largest of Kafka's longs.
+    fn limit(&self, name: &str) -> Option<u64> {
+        let limit: i64 = self.get(name)?.parse().ok()?;
+        u64::try_from(limit).ok().filter(|_| limit != i64::MAX)
+    }
+
+    fn policy_has(&self, policy: &str) -> bool {
+        self.get("cleanup.policy").is_some_and(|policies| policies.split(',').any(|one| one == policy))
+    }
+
+    /// `LogConfig.getCompression`.
+    fn compression(&self) -> Compression {
+        let level = |name| self.get(name).and_then(|value| value.parse::<i32>().ok());
+        match self.get("compression.type").as_deref() {
+            Some("uncompressed") => Compression::Uncompressed,
+            Some("gzip") => Compression::Gzip { level: level("compression.gzip.level").filter(|level| *level != -1) },
+            Some("snappy") => Compression::Snappy,
+            Some("lz4") => Compression::Lz4,
+            // Its level has a default, 3.
+            Some("zstd") => Compression::Zstd { level: level("compression.zstd.level").unwrap_or_default() },
+            _ => Compression::Producer,
+        }
     }
 }
 

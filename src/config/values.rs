@@ -96,6 +96,12 @@ impl BrokerValues {
         number.ok_or_else(|| InvalidConfig(format!("Invalid value {text} for configuration {name}: out of range")))
     }
 
+    pub(super) fn float(&self, name: &str) -> Result<f64, InvalidConfig> {
+        let text = self.text(name).unwrap_or_default();
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+        number.ok_or_else(|| InvalidConfig(format!("Invalid value {text} for configuration {name}: not a number")))
+    }
+
     pub(super) fn millis(&self, name: &str) -> Result<Duration, InvalidConfig> {
         self.number(name).map(Duration::from_millis)
     }

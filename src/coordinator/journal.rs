@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::metadata::Metadata;
-use crate::partition::{Isolation, OpenError, Registry};
+use crate::partition::{Isolation, OpenError, Read, Registry};
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::{Batch, BatchError};
 use crate::protocol::compression::CompressionError;
@@ -83,7 +83,12 @@ impl Journal for PartitionJournal {
         let offsets = partition.offsets();
         let mut offset = offsets.log_start;
         while offset < offsets.log_end {
-            let read = partition.read(offset, READ_BYTES, true, Isolation::ReadUncommitted);
+            let read = partition.read(Read {
+                offset,
+                bytes_max: READ_BYTES,
+                at_least_one_batch: true,
+                isolation: Isolation::ReadUncommitted,
+            });
             let (_, read) = read.map_err(|code| LoadError::Log { offset, code })?;
             let Some(slice) = read.slice else { break };
             let mut bytes = vec![0; slice.length as usize];

@@ -2,8 +2,8 @@
 //! replaced as a whole: written beside, and renamed. Those of a log dir are durable at once; those of a partition, which
 //! appends write, with the log's next flush.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use crate::log::epoch_cache::EpochEntry;
@@ -212,7 +212,7 @@ pub(super) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, CheckpointError
 
 /// Replaces a file so that a process that dies leaves the old content or the new one, never a part.
 pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), CheckpointError> {
-    let replace = || fs::rename(write_beside(path, content)?.0, path);
+    let replace = || sys::rename(&write_beside(path, content)?.0, path);
     replace().map_err(CheckpointError::io(path))
 }
 
@@ -220,8 +220,8 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), CheckpointError
 fn replace_durably(path: &Path, content: &[u8]) -> Result<(), CheckpointError> {
     let replace = || {
         let (beside, file) = write_beside(path, content)?;
-        file.sync_all()?;
-        fs::rename(beside, path)?;
+        sys::fsync(&file)?;
+        sys::rename(&beside, path)?;
         match path.parent() {
             Some(dir) if !dir.as_os_str().is_empty() => sys::sync_dir(dir),
             _ => sys::sync_dir(Path::new(".")),
@@ -232,13 +232,15 @@ fn replace_durably(path: &Path, content: &[u8]) -> Result<(), CheckpointError> {
 
 fn write_beside(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
     let beside = path.with_added_extension("tmp");
-    let mut file = File::create(&beside)?;
-    file.write_all(content)?;
+    let file = sys::create(&beside)?;
+    sys::pwrite_all(&file, content, 0)?;
     Ok((beside, file))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn offset_line(line: &str) -> Option<i64> {

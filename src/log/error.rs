@@ -24,6 +24,15 @@ pub enum LogError {
     /// `InconsistentTopicIdException`.
     #[error("{path}: holds the topic with the id {found}, not that with {topic_id}")]
     WrongTopic { path: PathBuf, found: TopicId, topic_id: TopicId },
+    /// The log dir failed before: nothing in it is relied on any more.
+    #[error("log dir {path} has failed")]
+    DirFailed { path: PathBuf },
+    /// A segment was removed or replaced while it was read: the log's present segments have the answer.
+    #[error("the segment was removed or replaced")]
+    Gone,
+    /// The disk would have to be waited for, where that is not allowed.
+    #[error("not in the page cache")]
+    Cold,
     #[error("no offset is left for a batch behind {0}")]
     NoOffsetLeft(Offset),
     #[error("the topic was deleted")]
@@ -52,7 +61,10 @@ impl LogError {
             LogError::Damaged { .. }
             | LogError::Io { .. }
             | LogError::WrongTopic { .. }
-            | LogError::NoOffsetLeft(_) => ErrorCode::KafkaStorageError,
+            | LogError::NoOffsetLeft(_)
+            | LogError::DirFailed { .. }
+            | LogError::Gone
+            | LogError::Cold => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             LogError::Retired => ErrorCode::UnknownTopicOrPartition,
             // A client looks for the leader again, and finds it after the restart.
@@ -90,6 +102,10 @@ pub(super) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| LogError::Io { path: path.to_owned(), source })
+        self.map_err(|source| match source.kind() {
+            // No file that may be waited for answers so.
+            io::ErrorKind::WouldBlock => LogError::Cold,
+            _ => LogError::Io { path: path.to_owned(), source },
+        })
     }
 }

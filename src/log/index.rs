@@ -4,13 +4,14 @@
 //! `pwrite`, so that an append costs no second system call and a partition's memory does not grow with its history.
 //! What a crash takes of them, recovery rebuilds. Everything older is looked up by `pread`.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::Access;
 use super::error::{IoContext, LogError};
 use crate::sys;
 
@@ -48,6 +49,8 @@ enum Stored {
     Unknown,
     /// There is no file.
     Missing,
+    /// The segment is out of the log; another one's file may have the name.
+    Gone,
     Open {
         file: Arc<File>,
         entries: u64,
@@ -62,9 +65,16 @@ impl<E: Entry> IndexFile<E> {
     }
 
     /// Whether there is a file, or at least entries on their way into it.
-    pub(super) fn exists(&self) -> Result<bool, LogError> {
+    pub(super) fn exists(&self, access: Access) -> Result<bool, LogError> {
+        if access == Access::Cached && !self.is_open() {
+            return Err(LogError::Cold);
+        }
         let state = self.state()?;
         Ok(!state.pending.is_empty() || !matches!(state.stored, Stored::Missing))
+    }
+
+    fn is_open(&self) -> bool {
+        !matches!(self.state.read().stored, Stored::Unknown)
     }
 
     pub(super) fn len(&self) -> Result<u64, LogError> {
@@ -84,7 +94,10 @@ impl<E: Entry> IndexFile<E> {
     }
 
     /// The last entry for which `is_at_or_before` holds; it must hold for all entries before one for which it holds.
-    pub(super) fn floor(&self, is_at_or_before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
+    pub(super) fn floor(&self, access: Access, is_at_or_before: impl Fn(&E) -> bool) -> Result<Option<E>, LogError> {
+        if access == Access::Cached && !self.is_open() {
+            return Err(LogError::Cold);
+        }
         let state = self.state()?;
         let count = state.pending.partition_point(&is_at_or_before);
         if let Some(entry) = count.checked_sub(1).and_then(|index| state.pending.get(index)) {
@@ -93,7 +106,7 @@ impl<E: Entry> IndexFile<E> {
         let Stored::Open { file, entries } = state.stored.clone() else { return Ok(None) };
         // Stored entries do not change: no append waits for this search.
         drop(state);
-        floor_in_file(&file, entries, is_at_or_before).at(&self.path)
+        floor_in_file(&file, entries, access, is_at_or_before).at(&self.path)
     }
 
     /// Adds an entry behind all others. Nothing can fail here: room was made before ([`IndexFile::make_room`]).
@@ -114,7 +127,9 @@ impl<E: Entry> IndexFile<E> {
         let mut state = self.opened()?;
         let (file, entries) = match state.stored.clone() {
             Stored::Open { file, entries } => (file, entries),
-            Stored::Unknown | Stored::Missing => (Arc::new(create(&self.path).at(&self.path)?), 0),
+            // What an index file of that name held before belongs to no segment.
+            Stored::Unknown | Stored::Missing => (Arc::new(sys::create(&self.path).at(&self.path)?), 0),
+            Stored::Gone => return Err(LogError::Gone),
         };
         let mut bytes = Vec::with_capacity(state.pending.len() * E::BYTES);
         state.pending.iter().for_each(|entry| entry.encode(&mut bytes));
@@ -122,7 +137,7 @@ impl<E: Entry> IndexFile<E> {
         let entries = entries + state.pending.len() as u64;
         let length = entries * E::BYTES as u64;
         if file.metadata().at(&self.path)?.len() != length {
-            file.set_len(length).at(&self.path)?;
+            sys::set_len(&file, length).at(&self.path)?;
         }
         state.stored = Stored::Open { file, entries };
         state.pending.clear();
@@ -133,12 +148,12 @@ impl<E: Entry> IndexFile<E> {
     pub(super) fn replace(&self, entries: Vec<E>) -> Result<(), LogError> {
         let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
-        let mut state = self.state.write();
+        let mut state = self.opened()?;
         let fresh = self.path.with_added_extension("tmp");
-        std::fs::write(&fresh, &bytes).at(&fresh)?;
-        std::fs::rename(&fresh, &self.path).at(&self.path)?;
-        let file = Arc::new(open(&self.path).at(&self.path)?);
-        state.stored = Stored::Open { file, entries: entries.len() as u64 };
+        let file = sys::create(&fresh).at(&fresh)?;
+        sys::pwrite_all(&file, &bytes, 0).at(&fresh)?;
+        sys::rename(&fresh, &self.path).at(&self.path)?;
+        state.stored = Stored::Open { file: Arc::new(file), entries: entries.len() as u64 };
         state.pending.clear();
         Ok(())
     }
@@ -146,22 +161,29 @@ impl<E: Entry> IndexFile<E> {
     /// Closes the file until it is needed again.
     pub(super) fn release_file(&self) {
         let mut state = self.state.write();
-        state.stored = Stored::Unknown;
+        if !matches!(state.stored, Stored::Gone) {
+            state.stored = Stored::Unknown;
+        }
         state.pending.shrink_to_fit();
+    }
+
+    /// The segment leaves the log: nothing is opened under this name any more. What reads already goes on.
+    pub(super) fn retire(&self) {
+        self.state.write().stored = Stored::Gone;
     }
 
     /// Makes durable what was written. Without the lock: no append waits for it.
     pub(super) fn sync(&self) -> Result<(), LogError> {
         match self.state()?.stored.clone() {
             Stored::Open { file, .. } => sys::fdatasync(&file).at(&self.path),
-            Stored::Unknown | Stored::Missing => Ok(()),
+            Stored::Unknown | Stored::Missing | Stored::Gone => Ok(()),
         }
     }
 
     /// The state, with the file opened where this is the first use.
     fn state(&self) -> Result<RwLockReadGuard<'_, State<E>>, LogError> {
         let state = self.state.read();
-        if !matches!(state.stored, Stored::Unknown) {
+        if !matches!(state.stored, Stored::Unknown | Stored::Gone) {
             return Ok(state);
         }
         drop(state);
@@ -173,13 +195,16 @@ impl<E: Entry> IndexFile<E> {
         if matches!(state.stored, Stored::Unknown) {
             state.stored = Stored::of::<E>(&self.path).at(&self.path)?;
         }
+        if matches!(state.stored, Stored::Gone) {
+            return Err(LogError::Gone);
+        }
         Ok(state)
     }
 }
 
 impl Stored {
     fn of<E: Entry>(path: &Path) -> io::Result<Stored> {
-        match open(path) {
+        match sys::open(path) {
             Ok(file) => {
                 let entries = file.metadata()?.len() / E::BYTES as u64;
                 Ok(Stored::Open { file: Arc::new(file), entries })
@@ -191,22 +216,25 @@ impl Stored {
 
     fn entries(&self) -> u64 {
         match self {
-            Stored::Unknown | Stored::Missing => 0,
+            Stored::Unknown | Stored::Missing | Stored::Gone => 0,
             Stored::Open { entries, .. } => *entries,
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).open(path)
-}
-
-/// What an index file of that name held before belongs to no segment.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
-}
-
-fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool) -> io::Result<Option<E>> {
+fn floor_in_file<E: Entry>(
+    file: &File,
+    entries: u64,
+    access: Access,
+    holds: impl Fn(&E) -> bool,
+) -> io::Result<Option<E>> {
+    let pread = |bytes: &mut [u8], entry: u64| {
+        let position = entry * E::BYTES as u64;
+        match access {
+            Access::Cached if sys::pread_cached(file, bytes, position)? == bytes.len() => Ok(()),
+            Access::Cached | Access::Blocking => sys::pread_exact(file, bytes, position),
+        }
+    };
     let per_block = (BLOCK_BYTES / E::BYTES) as u64;
     // The floor is below `high`; entry `low - 1` holds.
     let (mut low, mut high) = (0, entries);
@@ -214,7 +242,7 @@ fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool
     let mut bytes = vec![0; E::BYTES];
     while high - low > per_block {
         let middle = low + (high - low) / 2;
-        sys::pread_exact(file, &mut bytes, middle * E::BYTES as u64)?;
+        pread(&mut bytes, middle)?;
         let entry = E::decode(&bytes);
         if holds(&entry) {
             found = Some(entry);
@@ -224,6 +252,6 @@ fn floor_in_file<E: Entry>(file: &File, entries: u64, holds: impl Fn(&E) -> bool
         }
     }
     bytes.resize((high - low) as usize * E::BYTES, 0);
-    sys::pread_exact(file, &mut bytes, low * E::BYTES as u64)?;
+    pread(&mut bytes, low)?;
     Ok(bytes.chunks_exact(E::BYTES).map(E::decode).take_while(holds).last().or(found))
 }

@@ -1,18 +1,20 @@
 //! One log directory: its lock, `meta.properties`, the clean-shutdown mark, and the folders in it.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::DirContext;
 use super::checkpoint::{self, META_PROPERTIES, MetaProperties};
 use super::manager::ManagerError;
 use super::names::{FolderName, FolderState};
 use crate::sys::{self, FileLock};
 use crate::types::{DirectoryId, NodeId, TopicId, TopicPartition};
 
-const LOCK_FILE: &str = ".lock";
-const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
+pub(super) const LOCK_FILE: &str = ".lock";
+pub(super) const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
 /// Kafka's form of the mark (`CleanShutdownFileHandler`); there is no broker epoch to tell.
 const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
 /// A process id has fewer digits.
@@ -21,6 +23,7 @@ const PID_BYTES_MAX: u64 = 20;
 #[derive(Debug)]
 pub(super) struct LogDir {
     pub(super) path: PathBuf,
+    pub(super) context: Arc<DirContext>,
     pub(super) was_clean: bool,
     pub(super) partitions: BTreeSet<TopicPartition>,
     /// Folders of deleted partitions.
@@ -31,7 +34,7 @@ pub(super) struct LogDir {
 
 impl LogDir {
     /// Lists the folders and looks for the clean-shutdown mark. Changes nothing.
-    pub(super) fn open(path: &Path, lock: FileLock) -> Result<LogDir, ManagerError> {
+    pub(super) fn open(path: &Path, lock: FileLock, context: Arc<DirContext>) -> Result<LogDir, ManagerError> {
         let (mut partitions, mut leftovers) = (BTreeSet::new(), Vec::new());
         for entry in fs::read_dir(path).map_err(io(path))? {
             let name = entry.map_err(io(path))?.file_name();
@@ -43,13 +46,13 @@ impl LogDir {
             }
         }
         let was_clean = path.join(CLEAN_SHUTDOWN_FILE).exists() || partitions.is_empty();
-        Ok(LogDir { path: path.to_owned(), was_clean, partitions, leftovers, _lock: lock })
+        Ok(LogDir { path: path.to_owned(), context, was_clean, partitions, leftovers, _lock: lock })
     }
 
     /// Takes the clean-shutdown mark away: from now on only the next clean stop makes it true.
     pub(super) fn unmark(&self) -> Result<(), ManagerError> {
         let mark = self.path.join(CLEAN_SHUTDOWN_FILE);
-        match fs::remove_file(&mark) {
+        match sys::remove_file(&mark) {
             Ok(()) => sys::sync_dir(&self.path).map_err(io(&self.path)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(error) => Err(io(&mark)(error)),
@@ -57,18 +60,18 @@ impl LogDir {
     }
 
     pub(super) fn mark_clean(&self) -> std::io::Result<()> {
-        let mut mark = File::create(self.path.join(CLEAN_SHUTDOWN_FILE))?;
-        mark.write_all(CLEAN_SHUTDOWN_CONTENT)?;
-        mark.sync_all()?;
+        let mark = sys::create(&self.path.join(CLEAN_SHUTDOWN_FILE))?;
+        sys::pwrite_all(&mark, CLEAN_SHUTDOWN_CONTENT, 0)?;
+        sys::fsync(&mark)?;
         sys::sync_dir(&self.path)
     }
 }
 
 /// Makes the directory where it is missing and takes its lock; the lock file names the process that holds it.
 pub(super) fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
-    fs::create_dir_all(dir).map_err(io(dir))?;
+    sys::create_dir_all(dir).map_err(io(dir))?;
     let path = dir.join(LOCK_FILE);
-    let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let open = || sys::open_or_create(&path);
     let Some(mut lock) = sys::try_lock_exclusive(open().map_err(io(&path))?).map_err(io(&path))? else {
         let mut pid = String::new();
         let holder = open().map_err(io(&path))?;
@@ -124,7 +127,7 @@ pub(super) fn remove_in_background(folders: Vec<PathBuf>) {
     }
     std::thread::spawn(move || {
         for folder in folders {
-            if let Err(error) = fs::remove_dir_all(&folder) {
+            if let Err(error) = sys::remove_dir_all(&folder) {
                 tracing::warn!(path = %folder.display(), %error, "a deleted partition's folder stays");
             }
         }

@@ -1,12 +1,15 @@
 //! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
 
+mod log_starts;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use super::checkpoint::{
     self, CheckpointError, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
@@ -15,13 +18,15 @@ use super::checkpoint::{
 use super::error::IoContext;
 use super::log_dir::{self, LogDir};
 use super::names::{FolderState, set_aside_folder_name};
-use super::{LogError, LogReader, LogWriter, OpenOptions};
+use super::open_files::OpenFiles;
+use super::removals::Removals;
+use super::{DirContext, LogError, LogReader, LogWriter, OpenOptions};
 use crate::config::TopicConfig;
 use crate::sys;
 use crate::types::{NodeId, Offset, TopicId, TopicPartition};
 
 /// Kafka's own log of cluster metadata: not a partition of ours.
-const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
+pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
 
 /// The log directories of this broker, locked against any other process.
 #[derive(Debug)]
@@ -29,7 +34,21 @@ pub struct LogManager {
     dirs: Vec<LogDir>,
     cluster_id: String,
     producer_id_expiration: Duration,
+    /// Told when a dir fails.
+    failures: Arc<Notify>,
+    removals: Arc<Removals>,
     state: Mutex<State>,
+}
+
+/// What opening the log dirs needs to know.
+#[derive(Debug, Clone)]
+pub struct ManagerOptions<'a> {
+    pub node_id: NodeId,
+    /// Of the configuration; `None`: what `meta.properties` says, else a fresh one.
+    pub cluster_id: Option<&'a str>,
+    pub producer_id_expiration: Duration,
+    /// Files of segments open at once.
+    pub open_files_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +65,7 @@ struct Place {
     /// Which of the log dirs.
     dir: usize,
     topic_id: Option<TopicId>,
+    /// As the checkpoint has it.
     log_start_offset: Offset,
     /// As the checkpoint has it.
     recovery_point: Offset,
@@ -72,24 +92,40 @@ pub enum ManagerError {
 impl LogManager {
     /// Locks the directories (making them where missing), reads or writes `meta.properties`, reads the checkpoints, and
     /// takes the clean-shutdown marks away. Blocking.
-    pub fn open(
-        dirs: &[PathBuf],
-        node_id: NodeId,
-        cluster_id: Option<&str>,
-        producer_id_expiration: Duration,
-    ) -> Result<LogManager, ManagerError> {
+    pub fn open(dirs: &[PathBuf], options: &ManagerOptions<'_>) -> Result<LogManager, ManagerError> {
         let locks = dirs.iter().map(|dir| log_dir::lock(dir)).collect::<Result<Vec<_>, _>>()?;
-        let cluster_id = log_dir::settle_identity(dirs, node_id, cluster_id)?;
+        let cluster_id = log_dir::settle_identity(dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
+        let failures = Arc::new(Notify::new());
+        let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
+        let removals = Arc::new(Removals::default());
         let mut opened = Vec::with_capacity(dirs.len());
         let mut state = State::default();
         for (path, lock) in dirs.iter().zip(locks) {
-            opened.push(LogDir::open(path, lock)?);
+            let context = DirContext::new(path, Arc::clone(&failures), Arc::clone(&open_files), Arc::clone(&removals));
+            opened.push(LogDir::open(path, lock, Arc::new(context))?);
             state.find_partitions(&opened)?;
         }
         opened.iter().try_for_each(LogDir::unmark)?;
         log_dir::remove_in_background(opened.iter().flat_map(|dir| dir.leftovers.clone()).collect());
-        Ok(LogManager { dirs: opened, cluster_id, producer_id_expiration, state: Mutex::new(state) })
+        Ok(LogManager {
+            dirs: opened,
+            cluster_id,
+            producer_id_expiration: options.producer_id_expiration,
+            failures,
+            removals,
+            state: Mutex::new(state),
+        })
+    }
+
+    /// Told when a log dir fails.
+    pub fn failures(&self) -> &Notify {
+        &self.failures
+    }
+
+    /// Files of segments that wait for their removal.
+    pub fn removals(&self) -> &Removals {
+        &self.removals
     }
 
     pub fn cluster_id(&self) -> &str {
@@ -129,6 +165,7 @@ impl LogManager {
                 log_start_offset: place.log_start_offset,
                 recovery_point: place.recovery_point,
                 clean: !place.needs_recovery,
+                context: Arc::clone(&dir.context),
             }
         };
         // Not under the lock: recovering one partition does not hold up another.
@@ -149,7 +186,7 @@ impl LogManager {
             let Some(place) = state.partitions.get(&partition) else { continue };
             let Some(dir) = self.dirs.get(place.dir) else { continue };
             let aside = dir.path.join(set_aside_folder_name(&partition, FolderState::Delete));
-            match fs::rename(dir.path.join(partition.to_string()), &aside) {
+            match sys::rename(&dir.path.join(partition.to_string()), &aside) {
                 // No batch ever came.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 renamed => {
@@ -276,16 +313,13 @@ impl State {
         (0..dirs).min_by_key(|dir| counts.get(*dir).copied()).unwrap_or(0)
     }
 
-    /// Log starts are named only where they are not simply the first segment's base; the high watermark is the recovery
-    /// point after a clean stop of the one replica there is.
+    /// The high watermark is the recovery point after a clean stop of the one replica there is.
     fn write_checkpoints(&mut self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
         let here = || self.partitions.iter().filter(|(_, place)| place.dir == index);
         let recovery_points = here().map(|(partition, place)| (partition, place.recovery_point()));
         checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
         checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
-        let log_start_offsets = here().map(|(partition, place)| (partition, place.log_start_offset()));
-        let log_start_offsets = log_start_offsets.filter(|(_, offset)| *offset > Offset::ZERO);
-        checkpoint::write_offsets(&dir.join(LOG_START_OFFSET_CHECKPOINT), log_start_offsets)?;
+        self.write_log_starts(index, dir)?;
         for place in self.partitions.values_mut().filter(|place| place.dir == index) {
             place.recovery_point = place.recovery_point();
         }
@@ -300,10 +334,6 @@ impl Place {
 
     fn recovery_point(&self) -> Offset {
         self.reader.as_ref().map_or(self.recovery_point, LogReader::recovery_point)
-    }
-
-    fn log_start_offset(&self) -> Offset {
-        self.reader.as_ref().map_or(self.log_start_offset, LogReader::start_offset)
     }
 }
 

@@ -3,23 +3,29 @@
 //! [`open`] gives two halves: the [`LogWriter`], one per partition, which the partition keeps under its append lock, and
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
-//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps`; `open` and
-//! `recovery` build them from a folder; `manager` owns the log dirs.
+//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps` → `retention`; `open`
+//! and `recovery` build them from a folder; `manager` owns the log dirs. `inspect` reads files without a broker.
 
 pub mod checkpoint;
+pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
+pub mod inspect;
 pub mod manager;
 pub mod names;
+pub mod open_files;
 pub mod producer_snapshot;
 pub mod producer_state;
+pub mod removals;
 
+mod cold;
 mod index;
 mod log_dir;
 mod offset_index;
 mod open;
 mod reader;
 mod recovery;
+mod retention;
 mod roll;
 mod scan;
 mod segment;
@@ -31,12 +37,15 @@ mod timestamps;
 mod txn_index;
 mod writer;
 
+pub use dir_context::DirContext;
 pub use error::LogError;
 pub use open::open;
 pub use reader::LogReader;
+pub use retention::Expired;
 pub use writer::LogWriter;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::TopicConfig;
@@ -58,6 +67,8 @@ pub struct OpenOptions {
     pub recovery_point: Offset,
     /// The log dir was stopped cleanly: the files are as the last run left them, nothing is scanned.
     pub clean: bool,
+    /// Of the log dir that the folder is in.
+    pub context: Arc<DirContext>,
 }
 
 /// What an append did.
@@ -76,6 +87,15 @@ pub struct Appended {
 pub struct AbortedTxn {
     pub producer_id: ProducerId,
     pub first_offset: Offset,
+}
+
+/// Whether a read may wait for the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only what is in the page cache is looked at; anything else is [`LogError::Cold`].
+    Cached,
+    /// Off the async workers.
+    Blocking,
 }
 
 /// How far a read may go.

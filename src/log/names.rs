@@ -114,6 +114,11 @@ impl FileName {
         FileName { offset, kind, state: FileState::Live }
     }
 
+    /// The name under which the file waits for its removal.
+    pub fn deleted(self) -> FileName {
+        FileName { state: FileState::Deleted, ..self }
+    }
+
     /// `None` for a name that is not one of a segment's files.
     pub fn parse(name: &str) -> Option<FileName> {
         let (digits, suffix) = name.split_at_checked(OFFSET_DIGITS)?;

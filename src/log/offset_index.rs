@@ -8,10 +8,10 @@ use super::index::{Entry, IndexFile};
 pub(super) type OffsetIndex = IndexFile<OffsetEntry>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct OffsetEntry {
+pub struct OffsetEntry {
     /// Last offset of the batch at `position`, less the segment's base offset.
-    pub(super) relative_offset: u32,
-    pub(super) position: u32,
+    pub relative_offset: u32,
+    pub position: u32,
 }
 
 impl Entry for OffsetEntry {

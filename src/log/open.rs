@@ -3,10 +3,12 @@
 //! After a clean stop nothing is scanned: the folder is listed, and of the last segment the headers behind its last index
 //! entries are read. After any other stop the segments from the recovery point on are read whole ([`super::recovery`]).
 
+use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
 use super::epoch_cache::EpochCache;
@@ -18,10 +20,11 @@ use super::roll::Age;
 use super::scan::Scan;
 use super::segment::Segment;
 use super::segments::Segments;
-use super::shared::{Durability, Shared, View, last_stable_offset};
+use super::shared::{Durability, Shared, View};
 use super::tail::Tail;
 use super::writer::{Active, LogWriter, note_producer};
-use super::{LogReader, OpenOptions};
+use super::{Access, LogReader, OpenOptions};
+use crate::sys;
 use crate::types::{Offset, Timestamp};
 
 /// Opens, and where needed recovers, a log. Blocking file I/O.
@@ -61,7 +64,10 @@ pub(super) struct Loading {
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
-        for name in list(&options)? {
+        let names = list(&options.dir)?;
+        let is_log = |name: &&FileName| name.state == FileState::Live && name.kind == FileKind::Log;
+        let bases: BTreeSet<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
+        for name in names {
             let path = options.dir.join(name.to_string());
             match (name.state, name.kind) {
                 (FileState::Live, FileKind::Log) => {
@@ -70,9 +76,11 @@ impl Loading {
                     segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval)));
                 }
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
+                // A removal or a roll was interrupted.
+                (FileState::Live, _) if !bases.contains(&name.offset) => sys::remove_file(&path).at(&path)?,
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
-                (FileState::Deleted | FileState::Cleaned, _) => std::fs::remove_file(&path).at(&path)?,
+                (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
                 (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
             }
         }
@@ -148,7 +156,7 @@ impl Loading {
         let floor = self.segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
         for segment in self.segments.iter().take(until).skip(floor) {
             let file = segment.file()?;
-            let mut scan = segment.scan_to(&file, from, segment.size())?;
+            let mut scan = segment.scan_to(&file, from, segment.size(), Access::Blocking)?;
             while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), from))? {
                 if batch.header.base_offset >= from && batch.header.has_producer_id() {
                     note_producer(&mut self.producers, &segment.with_marker(&batch)?);
@@ -192,7 +200,7 @@ impl Loading {
             let is_base = self.segments.binary_search_by_key(at, |segment| segment.base_offset).is_ok();
             if *at > self.end_offset || !(is_base || newest == Some(at)) {
                 let path = self.options.dir.join(FileName::live(*at, FileKind::ProducerSnapshot).to_string());
-                std::fs::remove_file(&path).at(&path)?;
+                sys::remove_file(&path).at(&path)?;
             }
         }
         Ok(())
@@ -218,14 +226,16 @@ impl Loading {
             segments: Segments::new(self.segments),
             start_offset,
             end_offset,
-            last_stable_offset: last_stable_offset(start_offset, end_offset, &self.producers),
+            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset).max(start_offset),
         };
         let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
         let shared = Arc::new(Shared {
             dir: self.options.dir.clone(),
+            context: Arc::clone(&self.options.context),
             view: RwLock::new(view),
             epochs: RwLock::new(self.epochs),
             durability: Durability::up_to(recovery_point),
+            cold: Mutex::new(None),
         });
         let age = Age::starting(self.now, &self.options.config);
         let writer = LogWriter {
@@ -242,14 +252,14 @@ impl Loading {
 }
 
 /// The files of segments, and producer snapshots.
-fn list(options: &OpenOptions) -> Result<Vec<FileName>, LogError> {
-    let entries = match std::fs::read_dir(&options.dir) {
+pub(super) fn list(dir: &Path) -> Result<Vec<FileName>, LogError> {
+    let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).at(&options.dir),
+        Err(error) => return Err(error).at(dir),
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
-    Ok(names.at(&options.dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
+    Ok(names.at(dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
 }
 
 fn unfinished_swap() -> io::Error {

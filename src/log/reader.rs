@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::segment::Cut;
 use super::shared::{Shared, View};
-use super::{AbortedTxn, LogError, ReadLimit, ReadSlice};
+use super::{AbortedTxn, Access, LogError, ReadLimit, ReadSlice};
 use crate::sys::FileSlice;
 use crate::types::{LeaderEpoch, Offset};
 
@@ -44,41 +44,22 @@ impl LogReader {
     }
 
     /// Batches from the one that contains `offset`, within one segment, cut at a batch's end; `OffsetOutOfRange`
-    /// outside `start_offset..=end_offset`. Reads headers and indexes, never records.
+    /// outside `start_offset..=end_offset`. Blocking: what is given has been brought into the page cache.
     pub fn read(&self, offset: Offset, limit: ReadLimit, with_aborted: bool) -> Result<ReadSlice, LogError> {
-        let view = self.shared.view();
-        if offset < view.start_offset || offset > view.end_offset {
-            return Err(LogError::OffsetOutOfRange { offset, start: view.start_offset, end: view.end_offset });
+        let found = self.shared.on_view(|view| find(view, offset, limit, with_aborted, Access::Blocking))?;
+        if let Some(slice) = &found.slice {
+            self.shared.warm(slice, offset)?;
         }
-        let upper = limit.upper.min(view.end_offset);
-        if offset >= upper {
-            return Ok(NOTHING);
-        }
-        let Some((index, first)) = view.first_batch(offset)? else { return Ok(NOTHING) };
-        let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
-        let bytes_max = u64::from(limit.bytes_max);
-        let first_fits = first.header.size() as u64 <= bytes_max;
-        if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
-            return Ok(NOTHING);
-        }
+        Ok(found)
+    }
 
-        // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
-        let size = view.size_of(index, segment);
-        let segment_end = view.end_of(index);
-        let visible =
-            if upper < segment_end { segment.find(upper, size)?.map_or(size, |batch| batch.position) } else { size };
-        let byte_limit = first.position.saturating_add(bytes_max).max(first.end());
-        let end = if visible <= byte_limit {
-            Cut { position: visible, next_offset: upper.min(segment_end) }
-        } else {
-            segment.cut(&first, byte_limit, visible)?
-        };
-        segment.remember(end);
-        // Not above `bytes_max` or one batch's length: both fit.
-        let length = u32::try_from(end.position - first.position).unwrap_or(u32::MAX);
-        let slice = Some(FileSlice { file: segment.file()?, position: first.position, length });
-        let aborted = if with_aborted { aborted(&view, index, offset, end.next_offset)? } else { Vec::new() };
-        Ok(ReadSlice { slice, aborted })
+    /// As [`LogReader::read`], on an async worker: [`LogError::Cold`] where the disk would have to be waited for.
+    pub fn read_cached(&self, offset: Offset, limit: ReadLimit, with_aborted: bool) -> Result<ReadSlice, LogError> {
+        let found = self.shared.on_view(|view| find(view, offset, limit, with_aborted, Access::Cached))?;
+        match &found.slice {
+            Some(slice) if !self.shared.is_warm(slice)? => Err(LogError::Cold),
+            Some(_) | None => Ok(found),
+        }
     }
 
     /// Everything before it is on stable storage.
@@ -114,12 +95,62 @@ impl LogReader {
     }
 }
 
+fn find(
+    view: &View,
+    offset: Offset,
+    limit: ReadLimit,
+    with_aborted: bool,
+    access: Access,
+) -> Result<ReadSlice, LogError> {
+    if offset < view.start_offset || offset > view.end_offset {
+        return Err(LogError::OffsetOutOfRange { offset, start: view.start_offset, end: view.end_offset });
+    }
+    let upper = limit.upper.min(view.end_offset);
+    if offset >= upper {
+        return Ok(NOTHING);
+    }
+    let Some((index, first)) = view.first_batch(offset, access)? else { return Ok(NOTHING) };
+    let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
+    let bytes_max = u64::from(limit.bytes_max);
+    let first_fits = first.header.size() as u64 <= bytes_max;
+    if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
+        return Ok(NOTHING);
+    }
+
+    // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
+    let size = view.size_of(index, segment);
+    let segment_end = view.end_of(index);
+    let visible = if upper < segment_end {
+        segment.find(upper, size, access)?.map_or(size, |batch| batch.position)
+    } else {
+        size
+    };
+    let byte_limit = first.position.saturating_add(bytes_max).max(first.end());
+    let end = if visible <= byte_limit {
+        Cut { position: visible, next_offset: upper.min(segment_end) }
+    } else {
+        segment.cut(&first, byte_limit, visible, access)?
+    };
+    segment.remember(end);
+    // Not above `bytes_max` or one batch's length: both fit.
+    let length = u32::try_from(end.position - first.position).unwrap_or(u32::MAX);
+    let slice = Some(FileSlice { file: segment.file_for(access)?, position: first.position, length });
+    let aborted = if with_aborted { aborted(view, index, offset, end.next_offset, access)? } else { Vec::new() };
+    Ok(ReadSlice { slice, aborted })
+}
+
 /// Transactions that overlap `from..upper`. A transaction is indexed where its marker lies: from the read's segment on
 /// (`UnifiedLog.collectAbortedTransactions`).
-fn aborted(view: &View, index: usize, from: Offset, upper: Offset) -> Result<Vec<AbortedTxn>, LogError> {
+fn aborted(
+    view: &View,
+    index: usize,
+    from: Offset,
+    upper: Offset,
+    access: Access,
+) -> Result<Vec<AbortedTxn>, LogError> {
     let mut found = Vec::new();
     for segment in view.segments.iter_from(index) {
-        if segment.txn_index.collect(from, upper, &mut found)? {
+        if segment.txn_index.collect(access, from, upper, &mut found)? {
             break;
         }
     }

@@ -27,22 +27,30 @@ impl Loading {
         self.producers.clear();
         let from = self.load_snapshot(base_offset);
         self.replay_producers(from, first)?;
-        self.remove_empty_tail(first)?;
         self.end_offset = base_offset;
         for index in first..self.segments.len() {
             let Some(segment) = self.segments.get(index).map(Arc::clone) else { break };
-            let is_last = index + 1 == self.segments.len();
+            // A roll just before the stop left empty segments: the one before them is where the torn tail may be.
+            let is_last = self.segments.iter().skip(index + 1).all(|later| later.size() == 0);
+            let size = segment.size();
             self.recover_segment(&segment, is_last)?;
+            if is_last {
+                self.check_recovery_point()?;
+            }
+            if segment.size() < size {
+                self.remove_behind(index)?;
+            }
         }
-        self.check_recovery_point()
+        Ok(())
     }
 
-    /// A roll just before the stop left empty segments: the one before them is where the torn tail may be.
-    fn remove_empty_tail(&mut self, first: usize) -> Result<(), LogError> {
-        while self.segments.len() > first + 1
-            && let Some(empty) = self.segments.pop_if(|last| last.size() == 0)
+    /// Empty segments go where the one before them was cut, for their offsets are free again; else they are where the log
+    /// ends, also where compaction has left none of the offsets before them.
+    fn remove_behind(&mut self, index: usize) -> Result<(), LogError> {
+        while self.segments.len() > index + 1
+            && let Some(empty) = self.segments.pop()
         {
-            std::fs::remove_file(&empty.path).at(&empty.path)?;
+            sys::remove_file(&empty.path).at(&empty.path)?;
         }
         Ok(())
     }
@@ -105,7 +113,7 @@ impl Loading {
         let bytes_cut = segment.size() - position;
         let path = segment.path.display();
         tracing::warn!(%path, position, bytes_cut, %offset, reason = %source, "torn tail of the log cut off");
-        file.set_len(position).at(&segment.path)?;
+        sys::set_len(file, position).at(&segment.path)?;
         segment.set_size(position);
         Ok(())
     }
@@ -121,7 +129,7 @@ fn next_valid(scan: &mut Scan<'_>, segment: &Segment, expected: Offset) -> Resul
 
 /// Whether a whole, valid batch lies somewhere from `position` on. A write that was cut short leaves none: then what is
 /// in front of it is damage, and cutting would throw records away.
-fn batch_follows(segment: &Segment, file: &File, position: u64, expected: Offset) -> std::io::Result<bool> {
+pub(super) fn batch_follows(segment: &Segment, file: &File, position: u64, expected: Offset) -> std::io::Result<bool> {
     let mut block = vec![0; SEARCH_BLOCK];
     let mut position = position;
     while position + HEADER_LEN as u64 <= segment.size() {

@@ -62,8 +62,13 @@ fn is_too_old(tail: &Tail, age: Age, incoming: Incoming, config: &TopicConfig, n
         Some(first) => incoming.max_timestamp.0.saturating_sub(first.0),
         None => now.0.saturating_sub(age.created.0),
     };
-    let limit = config.segment_ms.saturating_sub(age.jitter);
+    let limit = segment_ms_max(config).saturating_sub(age.jitter);
     waited_ms > i64::try_from(limit.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What is active is not compacted, so it must not stay so for longer than `max.compaction.lag.ms` (`LogConfig.maxSegmentMs`).
+fn segment_ms_max(config: &TopicConfig) -> Duration {
+    if config.compact { config.segment_ms.min(config.max_compaction_lag) } else { config.segment_ms }
 }
 
 /// The time index keeps one place for the entry that is added when the segment is sealed.

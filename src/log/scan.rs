@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use super::Access;
 use super::error::Damage;
 use crate::protocol::batch::{BatchError, BatchHeader, CRC_START, HEADER_LEN};
 use crate::sys;
@@ -14,22 +15,24 @@ pub(super) const RECOVERY_WINDOW: usize = 256 * 1024;
 
 /// A batch in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Located {
-    pub(super) header: BatchHeader,
-    pub(super) position: u64,
+pub struct Located {
+    pub header: BatchHeader,
+    pub position: u64,
 }
 
 impl Located {
     /// The position after the batch.
-    pub(super) fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.position + self.header.size() as u64
     }
 }
 
 /// Why a walk cannot go on.
-#[derive(Debug)]
-pub(super) enum ScanError {
+#[derive(Debug, thiserror::Error)]
+pub enum ScanError {
+    #[error(transparent)]
     Io(io::Error),
+    #[error(transparent)]
     Damaged(Damage),
 }
 
@@ -46,6 +49,7 @@ pub(super) struct Scan<'a> {
     position: u64,
     end: u64,
     window_max: usize,
+    access: Access,
     /// Bytes of the next read: one header until a batch turns out to be small.
     read_bytes: usize,
     window: Vec<u8>,
@@ -64,7 +68,21 @@ impl<'a> Scan<'a> {
     }
 
     fn new(file: &'a File, position: u64, end: u64, window_max: usize, read_bytes: usize) -> Scan<'a> {
-        Scan { file, position, end, window_max, read_bytes, window: Vec::new(), window_position: position }
+        Scan {
+            file,
+            position,
+            end,
+            window_max,
+            access: Access::Blocking,
+            read_bytes,
+            window: Vec::new(),
+            window_position: position,
+        }
+    }
+
+    /// Reads no more than `access` allows.
+    pub(super) fn within(self, access: Access) -> Scan<'a> {
+        Scan { access, ..self }
     }
 
     /// Where the next batch starts, or the one that is in the way.
@@ -125,7 +143,11 @@ impl<'a> Scan<'a> {
         }
         let left = usize::try_from(self.end.saturating_sub(position)).unwrap_or(usize::MAX);
         self.window.resize(self.read_bytes.max(want).min(left), 0);
-        let read = sys::pread_up_to(self.file, &mut self.window, position)?;
+        let pread = match self.access {
+            Access::Cached => sys::pread_cached,
+            Access::Blocking => sys::pread_up_to,
+        };
+        let read = pread(self.file, &mut self.window, position)?;
         self.window.truncate(read);
         self.window_position = position;
         Ok(self.window.get(..want.min(read)).unwrap_or_default())

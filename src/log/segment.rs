@@ -4,7 +4,8 @@
 //! ([`Segment::scan_at`]); else a sealed segment's indexes are rebuilt from its log, and a lookup in the active one starts
 //! from the front.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::Access;
 use super::error::{Damage, IoContext, LogError};
 use super::names::{FileKind, FileName};
 use super::offset_index::{OffsetEntry, OffsetIndex};
@@ -42,6 +44,14 @@ pub(super) struct Cut {
 }
 
 #[derive(Debug)]
+enum LogFile {
+    Closed,
+    Open(Arc<File>),
+    /// The segment is out of the log; another one's file may have the name.
+    Gone,
+}
+
+#[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: Offset,
     pub(super) path: PathBuf,
@@ -53,7 +63,7 @@ pub(super) struct Segment {
     size: AtomicU64,
     /// No longer appended to.
     sealed: AtomicBool,
-    file: Mutex<Option<Arc<File>>>,
+    file: Mutex<LogFile>,
     /// Since [`Segment::release_idle_files`] last looked.
     used: AtomicBool,
     /// Held while the indexes are rebuilt, which happens once.
@@ -77,7 +87,7 @@ impl Segment {
             index_interval_bytes,
             size: AtomicU64::new(size),
             sealed: AtomicBool::new(false),
-            file: Mutex::new(None),
+            file: Mutex::new(LogFile::Closed),
             used: AtomicBool::new(false),
             rebuilt: Mutex::new(false),
             read_on: Mutex::new(None),
@@ -91,8 +101,8 @@ impl Segment {
         segment.offset_index.replace(Vec::new())?;
         segment.time_index.replace(Vec::new())?;
         segment.txn_index.remove()?;
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&segment.path);
-        *segment.file.lock() = Some(Arc::new(file.at(&segment.path)?));
+        let file = sys::create(&segment.path).at(&segment.path)?;
+        *segment.file.lock() = LogFile::Open(Arc::new(file));
         Ok(segment)
     }
 
@@ -106,24 +116,39 @@ impl Segment {
 
     /// The log file, opened at the first use.
     pub(super) fn file(&self) -> Result<Arc<File>, LogError> {
+        self.file_for(Access::Blocking)
+    }
+
+    pub(super) fn file_for(&self, access: Access) -> Result<Arc<File>, LogError> {
         self.used.store(true, Ordering::Relaxed);
         let mut file = self.file.lock();
-        if let Some(file) = file.as_ref() {
-            return Ok(Arc::clone(file));
+        match &*file {
+            LogFile::Open(file) => return Ok(Arc::clone(file)),
+            LogFile::Gone => return Err(LogError::Gone),
+            LogFile::Closed if access == Access::Cached => return Err(LogError::Cold),
+            LogFile::Closed => {}
         }
-        let opened = OpenOptions::new().read(true).write(true).open(&self.path).at(&self.path)?;
-        Ok(Arc::clone(file.insert(Arc::new(opened))))
+        let opened = Arc::new(sys::open(&self.path).at(&self.path)?);
+        *file = LogFile::Open(Arc::clone(&opened));
+        Ok(opened)
     }
 
     /// Puts another file in the log's place, to see what a failing device does.
     #[cfg(test)]
     pub(super) fn exchange_file(&self, file: Arc<File>) -> Arc<File> {
-        self.file.lock().replace(file).unwrap()
+        match std::mem::replace(&mut *self.file.lock(), LogFile::Open(file)) {
+            LogFile::Open(file) => file,
+            other => panic!("the file is not open: {other:?}"),
+        }
     }
 
     /// Closes the files until they are needed again.
     pub(super) fn release_files(&self) {
-        *self.file.lock() = None;
+        let mut file = self.file.lock();
+        if matches!(*file, LogFile::Open(_)) {
+            *file = LogFile::Closed;
+        }
+        drop(file);
         self.offset_index.release_file();
         self.time_index.release_file();
     }
@@ -133,6 +158,30 @@ impl Segment {
         if !self.used.swap(false, Ordering::Relaxed) {
             self.release_files();
         }
+    }
+
+    /// Takes the segment out of use and its files out of the way, as `.deleted`; gives their new paths. Call with the view
+    /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
+    /// again, and who has a file open reads on undisturbed.
+    pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
+        *self.file.lock() = LogFile::Gone;
+        self.offset_index.retire();
+        self.time_index.retire();
+        self.txn_index.retire();
+        let mut aside = Vec::new();
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
+            let live = FileName::live(self.base_offset, kind);
+            let (from, to) =
+                (self.path.with_file_name(live.to_string()), self.path.with_file_name(live.deleted().to_string()));
+            match sys::rename(&from, &to) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                renamed => {
+                    renamed.at(&from)?;
+                    aside.push(to);
+                }
+            }
+        }
+        Ok(aside)
     }
 
     /// No more appends: from now on the indexes may be rebuilt by whoever finds them wrong.
@@ -156,9 +205,9 @@ impl Segment {
     }
 
     /// The first batch whose last offset is at or after `offset`; `None` where this segment ends before it.
-    pub(super) fn find(&self, offset: Offset, size: u64) -> Result<Option<Located>, LogError> {
-        let file = self.file()?;
-        let mut scan = self.scan_to(&file, offset, size)?;
+    pub(super) fn find(&self, offset: Offset, size: u64, access: Access) -> Result<Option<Located>, LogError> {
+        let file = self.file_for(access)?;
+        let mut scan = self.scan_to(&file, offset, size, access)?;
         let mut walked = 0;
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), offset))? {
             if batch.header.last_offset() >= offset {
@@ -166,7 +215,7 @@ impl Segment {
             }
             walked += 1;
             if walked == WALK_MAX {
-                self.rebuild_if_sealed()?;
+                self.rebuild_if_sealed(access)?;
             }
         }
         Ok(None)
@@ -174,13 +223,14 @@ impl Segment {
 
     /// Where the last whole batch before `limit` ends, from the batch `first` on, and which offset follows. The index
     /// takes the walk near to the limit; only what lies between two of its entries is walked.
-    pub(super) fn cut(&self, first: &Located, limit: u64, size: u64) -> Result<Cut, LogError> {
-        let file = self.file()?;
+    pub(super) fn cut(&self, first: &Located, limit: u64, size: u64, access: Access) -> Result<Cut, LogError> {
+        let file = self.file_for(access)?;
         let mut cut = Cut { position: first.end(), next_offset: first.header.next_offset() };
-        let mut scan = Scan::headers(&file, cut.position, size);
+        let mut scan = Scan::headers(&file, cut.position, size).within(access);
         let before_limit = |entry: &OffsetEntry| u64::from(entry.position) <= limit.min(size.saturating_sub(1));
-        let entry = self.offset_index.floor(before_limit)?.filter(|entry| u64::from(entry.position) > cut.position);
-        if let Some(nearer) = entry.map_or(Ok(None), |entry| self.scan_at(&file, entry, size))? {
+        let entry =
+            self.offset_index.floor(access, before_limit)?.filter(|entry| u64::from(entry.position) > cut.position);
+        if let Some(nearer) = entry.map_or(Ok(None), |entry| self.scan_at(&file, entry, size, access))? {
             cut.position = nearer.position();
             scan = nearer;
         }
@@ -214,22 +264,30 @@ impl Segment {
 
     /// A walk from a batch at or before the one that contains `offset`: from where the last read ended, if this one goes
     /// on there, else from the index.
-    pub(super) fn scan_to<'a>(&self, file: &'a File, offset: Offset, size: u64) -> Result<Scan<'a>, LogError> {
-        let from = |entry: Option<OffsetEntry>| Scan::headers(file, entry.map_or(0, |it| u64::from(it.position)), size);
+    pub(super) fn scan_to<'a>(
+        &self,
+        file: &'a File,
+        offset: Offset,
+        size: u64,
+        access: Access,
+    ) -> Result<Scan<'a>, LogError> {
+        let from = |entry: Option<OffsetEntry>| {
+            Scan::headers(file, entry.map_or(0, |it| u64::from(it.position)), size).within(access)
+        };
         let Some(relative) = self.relative(offset) else { return Ok(from(None)) };
         let read_on = self.read_on.lock().filter(|read_on| read_on.relative_offset == relative);
-        if let Some(scan) = read_on.map_or(Ok(None), |entry| self.scan_at(file, entry, size))? {
+        if let Some(scan) = read_on.map_or(Ok(None), |entry| self.scan_at(file, entry, size, access))? {
             return Ok(scan);
         }
-        if !self.offset_index.exists()? {
-            self.rebuild_if_sealed()?;
+        let floor = || self.offset_index.floor(access, |entry| entry.relative_offset <= relative);
+        if !self.offset_index.exists(access)? {
+            self.rebuild_if_sealed(access)?;
         }
-        let floor = || self.offset_index.floor(|entry| entry.relative_offset <= relative);
         let Some(entry) = floor()? else { return Ok(from(None)) };
-        if let Some(scan) = self.scan_at(file, entry, size)? {
+        if let Some(scan) = self.scan_at(file, entry, size, access)? {
             return Ok(scan);
         }
-        Ok(from(if self.rebuild_if_sealed()? { floor()? } else { None }))
+        Ok(from(if self.rebuild_if_sealed(access)? { floor()? } else { None }))
     }
 
     /// Remembers where a read ended: whoever reads on needs no index.
@@ -239,13 +297,19 @@ impl Segment {
     }
 
     /// A walk from the entry's position, if a batch stands there that may have such an entry.
-    fn scan_at<'a>(&self, file: &'a File, entry: OffsetEntry, size: u64) -> Result<Option<Scan<'a>>, LogError> {
-        let mut scan = Scan::headers(file, u64::from(entry.position), size);
+    fn scan_at<'a>(
+        &self,
+        file: &'a File,
+        entry: OffsetEntry,
+        size: u64,
+        access: Access,
+    ) -> Result<Option<Scan<'a>>, LogError> {
+        let mut scan = Scan::headers(file, u64::from(entry.position), size).within(access);
         let offsets = self.base_offset..=self.base_offset.plus(i64::from(entry.relative_offset));
         match scan.peek() {
             Ok(Some(batch)) => Ok(offsets.contains(&batch.header.base_offset).then_some(scan)),
             Ok(None) | Err(ScanError::Damaged(_)) => Ok(None),
-            Err(ScanError::Io(source)) => Err(LogError::Io { path: self.path.clone(), source }),
+            Err(error @ ScanError::Io(_)) => Err(self.error(error, u64::from(entry.position), self.base_offset)),
         }
     }
 
@@ -253,18 +317,18 @@ impl Segment {
     fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
         let offset = self.base_offset.plus(i64::from(entry.relative_offset));
         Ok(self
-            .find(offset, size)?
+            .find(offset, size, Access::Blocking)?
             .is_some_and(|batch| batch.header.base_offset <= offset && batch.header.max_timestamp == entry.timestamp))
     }
 
     /// The offset from which on to look for records at or after `timestamp`.
     pub(super) fn time_floor(&self, timestamp: Timestamp, size: u64) -> Result<Offset, LogError> {
-        let floor = || self.time_index.floor(|entry| entry.timestamp <= timestamp);
+        let floor = || self.time_index.floor(Access::Blocking, |entry| entry.timestamp <= timestamp);
         let offset_of = |entry: TimeEntry| self.base_offset.plus(i64::from(entry.relative_offset));
         match floor()? {
             None => Ok(self.base_offset),
             Some(entry) if self.time_agrees(entry, size)? => Ok(offset_of(entry)),
-            Some(_) if self.rebuild_if_sealed()? => Ok(floor()?.map_or(self.base_offset, offset_of)),
+            Some(_) if self.rebuild_if_sealed(Access::Blocking)? => Ok(floor()?.map_or(self.base_offset, offset_of)),
             Some(_) => Ok(self.base_offset),
         }
     }
@@ -295,7 +359,7 @@ impl Segment {
             offset: self.base_offset.plus(i64::from(entry.relative_offset)),
         });
         let file = self.file()?;
-        let mut scan = self.scan_to(&file, max.map_or(self.base_offset, |max| max.offset), size)?;
+        let mut scan = self.scan_to(&file, max.map_or(self.base_offset, |max| max.offset), size, Access::Blocking)?;
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), self.base_offset))? {
             if batch.header.max_timestamp > max.map_or(Timestamp::NONE, |max| max.timestamp) {
                 return Ok(None);
@@ -308,12 +372,13 @@ impl Segment {
     /// agree with the log, all headers are, and the indexes rebuilt.
     pub(super) fn resume(&self) -> Result<Tail, LogError> {
         let (file, size) = (self.file()?, self.size());
-        if !self.offset_index.exists()? || !self.time_index.exists()? {
+        if !self.offset_index.exists(Access::Blocking)? || !self.time_index.exists(Access::Blocking)? {
             return self.rebuild_indexes();
         }
         let last = self.offset_index.last()?;
         let front = || Ok(Some(Scan::headers(&file, 0, size)));
-        let Some(mut scan) = last.map_or_else(front, |entry| self.scan_at(&file, entry, size))? else {
+        let Some(mut scan) = last.map_or_else(front, |entry| self.scan_at(&file, entry, size, Access::Blocking))?
+        else {
             return self.rebuild_indexes();
         };
         let Some(max) = self.last_time_entry(size)? else { return self.rebuild_indexes() };
@@ -333,9 +398,12 @@ impl Segment {
     }
 
     /// Rebuilds the indexes of a segment that no writer appends to, once. Whether they are now as the log says.
-    fn rebuild_if_sealed(&self) -> Result<bool, LogError> {
+    fn rebuild_if_sealed(&self, access: Access) -> Result<bool, LogError> {
         if !self.sealed.load(Ordering::Acquire) {
             return Ok(false);
+        }
+        if access == Access::Cached {
+            return Err(LogError::Cold);
         }
         let mut rebuilt = self.rebuilt.lock();
         if !*rebuilt {
@@ -376,6 +444,7 @@ impl Segment {
 
     pub(super) fn error(&self, error: ScanError, position: u64, offset: Offset) -> LogError {
         match error {
+            ScanError::Io(source) if source.kind() == io::ErrorKind::WouldBlock => LogError::Cold,
             ScanError::Io(source) => LogError::Io { path: self.path.clone(), source },
             ScanError::Damaged(source) => self.damaged(source, position, offset),
         }

@@ -1,5 +1,6 @@
 //! The segments of a log in order of their base offsets. A clone is a snapshot that later rolls do not touch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::segment::Segment;
@@ -33,6 +34,13 @@ impl Segments {
 
     pub(super) fn iter_from(&self, index: usize) -> impl Iterator<Item = &Arc<Segment>> {
         self.0.iter().skip(index)
+    }
+
+    /// Puts `new` in the place of the segments in `range`.
+    pub(super) fn replace(&mut self, range: Range<usize>, new: Vec<Arc<Segment>>) {
+        let segments = Arc::make_mut(&mut self.0);
+        let range = range.start.min(segments.len())..range.end.min(segments.len());
+        segments.splice(range, new);
     }
 
     /// Adds the new active segment.

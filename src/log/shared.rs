@@ -7,23 +7,26 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
+use super::cold::{self, ColdRun};
 use super::epoch_cache::EpochCache;
 use super::error::{IoContext, LogError};
 use super::names::{FileKind, FileName};
-use super::producer_state::ProducerState;
 use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::segments::Segments;
-use crate::sys;
+use super::{Access, DirContext};
+use crate::sys::{self, FileSlice};
 use crate::types::Offset;
 
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
+    pub(super) context: Arc<DirContext>,
     /// Replaced in one short step after an append's bytes are written: a reader never sees half of one.
     pub(super) view: RwLock<View>,
     pub(super) epochs: RwLock<EpochCache>,
     pub(super) durability: Durability,
+    pub(super) cold: Mutex<Option<ColdRun>>,
 }
 
 #[derive(Debug)]
@@ -54,15 +57,36 @@ pub(super) struct View {
     pub(super) last_stable_offset: Offset,
 }
 
-/// Where the first open transaction begins, else the end. One that began below the log start holds back what is left of
-/// it (`UnifiedLog.maybeIncrementFirstUnstableOffset`).
-pub(super) fn last_stable_offset(start: Offset, end: Offset, producers: &ProducerState) -> Offset {
-    producers.first_undecided_offset().map_or(end, |first| first.max(start).min(end))
-}
-
 impl Shared {
     pub(super) fn view(&self) -> View {
         self.view.read().clone()
+    }
+
+    /// Looks something up in the segments as they are; once more where one of them went meanwhile.
+    pub(super) fn on_view<T>(&self, look: impl Fn(&View) -> Result<T, LogError>) -> Result<T, LogError> {
+        loop {
+            match look(&self.view()) {
+                Err(LogError::Gone) => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// Whether a slice may be sent right away: it is in the page cache, and nothing has to be cleared up behind it.
+    pub(super) fn is_warm(&self, slice: &FileSlice) -> Result<bool, LogError> {
+        let is_cached = cold::is_cached(slice).at(&self.dir)?;
+        Ok(is_cached && !self.cold.lock().as_ref().is_some_and(|run| run.has_much_behind(slice)))
+    }
+
+    /// Brings what a reader is given from `offset` on into the page cache, where it is not. Blocking.
+    pub(super) fn warm(&self, slice: &FileSlice, offset: Offset) -> Result<(), LogError> {
+        if self.is_warm(slice)? {
+            return Ok(());
+        }
+        if self.view().bytes_from(offset) > cold::FAR_FROM_TAIL {
+            ColdRun::go_on(&mut self.cold.lock(), slice).at(&self.dir)?;
+        }
+        cold::warm(slice).at(&self.dir)
     }
 
     pub(super) fn recovery_point(&self) -> Offset {
@@ -88,7 +112,7 @@ impl Shared {
 
     /// Moves the recovery point to `end`, where a producer snapshot was taken. Takes no part in the append lock: appends go
     /// on meanwhile.
-    fn flush_to(&self, view: &View, end: Offset) -> Result<(), LogError> {
+    pub(super) fn flush_to(&self, view: &View, end: Offset) -> Result<(), LogError> {
         let mut flush_failed = self.durability.flush_failed.lock();
         let recovery_point = self.recovery_point();
         if recovery_point >= end {
@@ -107,7 +131,11 @@ impl Shared {
     fn sync(&self, view: &View, from: Offset, end: Offset) -> Result<(), LogError> {
         let unsynced = view.segments.iter_from(view.segments.floor_index(from));
         for segment in unsynced.take_while(|segment| segment.base_offset < end) {
-            segment.sync()?;
+            match segment.sync() {
+                // It left the log meanwhile.
+                Err(LogError::Gone) => {}
+                synced => synced?,
+            }
         }
         for path in [self.snapshot_path(end), self.dir.join(LEADER_EPOCH_CHECKPOINT), self.dir.join(PARTITION_METADATA)]
         {
@@ -121,16 +149,23 @@ impl Shared {
 impl View {
     /// The first batch at or after `offset`, with the index of its segment: an offset in a hole, which compaction leaves
     /// also at a segment's end, leads to the next batch.
-    pub(super) fn first_batch(&self, offset: Offset) -> Result<Option<(usize, Located)>, LogError> {
+    pub(super) fn first_batch(&self, offset: Offset, access: Access) -> Result<Option<(usize, Located)>, LogError> {
         let floor = self.segments.floor_index(offset);
         for (index, segment) in
             self.segments.iter_from(floor).enumerate().map(|(index, segment)| (floor + index, segment))
         {
-            if let Some(batch) = segment.find(offset, self.size_of(index, segment))? {
+            if let Some(batch) = segment.find(offset, self.size_of(index, segment), access)? {
                 return Ok(Some((index, batch)));
             }
         }
         Ok(None)
+    }
+
+    /// Bytes of the segments from the one that holds `offset` on.
+    pub(super) fn bytes_from(&self, offset: Offset) -> u64 {
+        let floor = self.segments.floor_index(offset);
+        let sizes = self.segments.iter_from(floor).enumerate();
+        sizes.map(|(index, segment)| self.size_of(floor + index, segment)).sum()
     }
 
     pub(super) fn size_of(&self, index: usize, segment: &Arc<Segment>) -> u64 {

@@ -10,10 +10,10 @@ use crate::types::Timestamp;
 pub(super) type TimeIndex = IndexFile<TimeEntry>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TimeEntry {
+pub struct TimeEntry {
     /// The largest of the segment up to here.
-    pub(super) timestamp: Timestamp,
-    pub(super) relative_offset: u32,
+    pub timestamp: Timestamp,
+    pub relative_offset: u32,
 }
 
 impl Entry for TimeEntry {

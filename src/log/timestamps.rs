@@ -6,7 +6,7 @@ use super::error::LogError;
 use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::shared::View;
-use super::{LogReader, TimestampedOffset};
+use super::{Access, LogReader, TimestampedOffset};
 use crate::protocol::batch::Batch;
 use crate::protocol::compression::DECOMPRESSED_BYTES_MAX;
 use crate::protocol::records::BatchRecords;
@@ -15,42 +15,48 @@ use crate::types::{Offset, Timestamp};
 impl LogReader {
     /// The first record whose timestamp is at or after `timestamp` (ListOffsets).
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, LogError> {
-        let view = self.shared.view();
-        let first = view.segments.floor_index(view.start_offset);
-        for (index, segment) in view.segments.iter_from(first).enumerate() {
-            let index = first + index;
-            if largest(&view, index, segment)?.is_none_or(|max| max.timestamp < timestamp) {
-                continue;
-            }
-            let size = view.size_of(index, segment);
-            if let Some(found) = find(segment, timestamp, view.start_offset, size)? {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
+        self.shared.on_view(|view| first_at(view, timestamp))
     }
 
     /// The record with the largest timestamp, the earliest of equals (ListOffsets -3, KIP-734). `None` also where that
     /// record is below the log start.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, LogError> {
-        let view = self.shared.view();
-        let first = view.segments.floor_index(view.start_offset);
-        let mut best: Option<(usize, MaxTimestamp)> = None;
-        for (index, segment) in view.segments.iter_from(first).enumerate() {
-            let index = first + index;
-            let Some(max) = largest(&view, index, segment)? else { continue };
-            if best.is_none_or(|(_, best)| max.timestamp > best.timestamp) {
-                best = Some((index, max));
-            }
-        }
-        let Some((index, max)) = best else { return Ok(None) };
-        let Some(segment) = view.segments.get(index) else { return Ok(None) };
-        find(segment, max.timestamp, view.start_offset, view.size_of(index, segment))
+        self.shared.on_view(largest_of)
     }
 }
 
+fn first_at(view: &View, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, LogError> {
+    let first = view.segments.floor_index(view.start_offset);
+    for (index, segment) in view.segments.iter_from(first).enumerate() {
+        let index = first + index;
+        if largest(view, index, segment)?.is_none_or(|max| max.timestamp < timestamp) {
+            continue;
+        }
+        let size = view.size_of(index, segment);
+        if let Some(found) = find(segment, timestamp, view.start_offset, size)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+fn largest_of(view: &View) -> Result<Option<TimestampedOffset>, LogError> {
+    let first = view.segments.floor_index(view.start_offset);
+    let mut best: Option<(usize, MaxTimestamp)> = None;
+    for (index, segment) in view.segments.iter_from(first).enumerate() {
+        let index = first + index;
+        let Some(max) = largest(view, index, segment)? else { continue };
+        if best.is_none_or(|(_, best)| max.timestamp > best.timestamp) {
+            best = Some((index, max));
+        }
+    }
+    let Some((index, max)) = best else { return Ok(None) };
+    let Some(segment) = view.segments.get(index) else { return Ok(None) };
+    find(segment, max.timestamp, view.start_offset, view.size_of(index, segment))
+}
+
 /// The largest timestamp of a segment as `view` sees it.
-fn largest(view: &View, index: usize, segment: &Arc<Segment>) -> Result<Option<MaxTimestamp>, LogError> {
+pub(super) fn largest(view: &View, index: usize, segment: &Arc<Segment>) -> Result<Option<MaxTimestamp>, LogError> {
     if index + 1 == view.segments.len() {
         return Ok(view.active_max);
     }
@@ -66,7 +72,7 @@ fn find(
 ) -> Result<Option<TimestampedOffset>, LogError> {
     let floor = segment.time_floor(timestamp, size)?.max(from);
     let file = segment.file()?;
-    let mut scan = segment.scan_to(&file, floor, size)?;
+    let mut scan = segment.scan_to(&file, floor, size, Access::Blocking)?;
     while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), floor))? {
         if batch.header.max_timestamp < timestamp || batch.header.last_offset() < from {
             continue;

@@ -2,32 +2,32 @@
 //! i16 (0), producer id i64, first offset i64, last offset i64 (the marker's), last stable offset i64 after the abort.
 //! Most segments have none, and then there is no file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 
-use super::AbortedTxn;
 use super::error::{IoContext, LogError};
 use super::producer_state::{CompletedTxn, ProducerState};
+use super::{AbortedTxn, Access};
 use crate::protocol::batch::BatchHeader;
 use crate::protocol::records::EndTxnMarker;
 use crate::sys;
 use crate::types::{Offset, ProducerId};
 
-const ENTRY_BYTES: usize = 34;
+pub(super) const ENTRY_BYTES: usize = 34;
 const VERSION: i16 = 0;
 /// Entries read at once.
 const BLOCK_ENTRIES: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TxnEntry {
-    pub(super) producer_id: ProducerId,
-    pub(super) first_offset: Offset,
-    pub(super) last_offset: Offset,
-    pub(super) last_stable_offset: Offset,
+pub struct TxnEntry {
+    pub producer_id: ProducerId,
+    pub first_offset: Offset,
+    pub last_offset: Offset,
+    pub last_stable_offset: Offset,
 }
 
 impl TxnEntry {
@@ -42,7 +42,7 @@ impl TxnEntry {
         Some(TxnEntry { producer_id, first_offset, last_offset, last_stable_offset })
     }
 
-    fn decode(mut bytes: &[u8]) -> Option<TxnEntry> {
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<TxnEntry> {
         let version = bytes.try_get_i16().ok()?;
         let entry = TxnEntry {
             producer_id: ProducerId(bytes.try_get_i64().ok()?),
@@ -67,31 +67,44 @@ impl TxnEntry {
 #[derive(Debug)]
 pub(super) struct TxnIndex {
     path: PathBuf,
-    /// It was looked for and not found; spares most reads the look. Held while looking and while making the file: a look
-    /// that ends after the file was made must not say that there is none.
-    missing: Mutex<bool>,
+    /// Held while looking and while making the file: a look that ends after the file was made must not say that there is
+    /// none.
+    presence: Mutex<Presence>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Unknown,
+    /// It was looked for and not found; spares most reads the look.
+    Missing,
+    /// There is a file: what of it is in the page cache may be read anywhere.
+    Present,
+    /// The segment is out of the log; another one's file may have the name.
+    Gone,
 }
 
 impl TxnIndex {
     pub(super) fn new(path: PathBuf) -> TxnIndex {
-        TxnIndex { path, missing: Mutex::new(false) }
+        TxnIndex { path, presence: Mutex::new(Presence::Unknown) }
     }
 
     /// Adds an aborted transaction. An abort is rare: the file is opened for each.
     pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
-        let mut missing = self.missing.lock();
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&self.path).at(&self.path)?;
+        let mut presence = self.presence.lock();
+        let file = sys::open_or_create(&self.path).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
-        *missing = false;
+        *presence = Presence::Present;
         let position = length - length % ENTRY_BYTES as u64;
         sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
     }
 
     pub(super) fn remove(&self) -> Result<(), LogError> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error).at(&self.path),
-            _ => Ok(()),
-        }
+        sys::remove_file_if_exists(&self.path).at(&self.path)
+    }
+
+    /// The segment leaves the log.
+    pub(super) fn retire(&self) {
+        *self.presence.lock() = Presence::Gone;
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
@@ -100,12 +113,22 @@ impl TxnIndex {
 
     /// Adds to `found` the transactions that overlap `from..upper`; whether later segments cannot have more
     /// (`TransactionIndex.collectAbortedTxns`).
-    pub(super) fn collect(&self, from: Offset, upper: Offset, found: &mut Vec<AbortedTxn>) -> Result<bool, LogError> {
+    pub(super) fn collect(
+        &self,
+        access: Access,
+        from: Offset,
+        upper: Offset,
+        found: &mut Vec<AbortedTxn>,
+    ) -> Result<bool, LogError> {
+        if access == Access::Cached && *self.presence.lock() == Presence::Unknown {
+            return Err(LogError::Cold);
+        }
         let Some(file) = self.open()? else { return Ok(false) };
         let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES];
         let mut position = 0;
         loop {
-            let read = sys::pread_up_to(&file, &mut block, position).at(&self.path)?;
+            let pread = if access == Access::Cached { sys::pread_cached } else { sys::pread_up_to };
+            let read = pread(&file, &mut block, position).at(&self.path)?;
             let (entries, _) = block.get(..read).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
             for entry in entries {
                 let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
@@ -125,14 +148,19 @@ impl TxnIndex {
 
     /// The file is opened for each use: only read_committed consumers of aborted transactions need it.
     fn open(&self) -> Result<Option<File>, LogError> {
-        let mut missing = self.missing.lock();
-        if *missing {
-            return Ok(None);
+        let mut presence = self.presence.lock();
+        match *presence {
+            Presence::Missing => return Ok(None),
+            Presence::Gone => return Err(LogError::Gone),
+            Presence::Unknown | Presence::Present => {}
         }
         match File::open(&self.path) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => {
+                *presence = Presence::Present;
+                Ok(Some(file))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                *missing = true;
+                *presence = Presence::Missing;
                 Ok(None)
             }
             Err(error) => Err(error).at(&self.path),
@@ -157,11 +185,11 @@ mod tests {
         for round in 0..500 {
             let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")));
             std::thread::scope(|scope| {
-                scope.spawn(|| index.collect(first_offset, last_offset, &mut Vec::new()).unwrap());
+                scope.spawn(|| index.collect(Access::Blocking, first_offset, last_offset, &mut Vec::new()).unwrap());
                 index.append(entry).unwrap();
             });
             let mut found = Vec::new();
-            index.collect(first_offset, last_offset, &mut found).unwrap();
+            index.collect(Access::Blocking, first_offset, last_offset, &mut found).unwrap();
             assert_eq!(found, [AbortedTxn { producer_id: ProducerId(1), first_offset }]);
         }
     }

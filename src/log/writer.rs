@@ -11,7 +11,7 @@ use super::producer_state::{ProducerState, ProducerStateError, SequenceCheck};
 use super::roll::{self, Age, Incoming};
 use super::scan::Located;
 use super::segment::Segment;
-use super::shared::{Shared, last_stable_offset};
+use super::shared::Shared;
 use super::tail::Tail;
 use super::txn_index::TxnEntry;
 use super::{Appended, OpenOptions};
@@ -172,7 +172,7 @@ impl LogWriter {
 
     fn make_folder(&self) -> Result<(), LogError> {
         let dir = &self.shared.dir;
-        std::fs::create_dir_all(dir).at(dir)?;
+        sys::create_dir_all(dir).at(dir)?;
         let path = dir.join(checkpoint::PARTITION_METADATA);
         if !path.exists() {
             checkpoint::write_partition_metadata(&path, self.options.topic_id)?;
@@ -181,7 +181,7 @@ impl LogWriter {
     }
 
     /// Seals the active segment and begins a new one at `base_offset`.
-    fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
+    pub(super) fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
         self.complete_active(base_offset)?;
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
         let interval = self.options.config.index_interval_bytes;
@@ -231,7 +231,7 @@ impl LogWriter {
         let written = write_batches(&file, batches, position).at(&active.segment.path);
         let noted = written.and_then(|()| batches.iter().try_for_each(|batch| self.index_aborted(active, batch)));
         if noted.is_err()
-            && let Err(error) = file.set_len(position)
+            && let Err(error) = sys::set_len(&file, position)
         {
             tracing::error!(dir = %self.shared.dir.display(), %error, "a failed append could not be cut off");
         }
@@ -262,7 +262,9 @@ impl LogWriter {
         view.active_max = tail.max;
         view.size_bytes += incoming.bytes;
         view.end_offset = end_offset;
-        view.last_stable_offset = last_stable_offset(view.start_offset, end_offset, &self.producers);
+        // A transaction may have begun below the log start (`UnifiedLog.maybeIncrementFirstUnstableOffset`).
+        let first_undecided = self.producers.first_undecided_offset().unwrap_or(end_offset);
+        view.last_stable_offset = first_undecided.max(view.start_offset);
     }
 }
 

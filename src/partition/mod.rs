@@ -1,11 +1,14 @@
 //! A partition as clients see it: one object, one append lock. Order, offsets, producer state and the log end move
 //! together under that lock, and no lock is held across an await.
 
+mod heavy;
 mod registry;
+mod upkeep;
 mod waiters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -19,6 +22,7 @@ use crate::protocol::validate::{self, ProduceRules, Rejected};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 
 pub use registry::{OpenError, Registry};
+pub use upkeep::Upkeep;
 pub use waiters::{FetchWait, Waiters};
 
 /// How far a reader may see.
@@ -28,6 +32,16 @@ pub enum Isolation {
     ReadUncommitted,
     /// Up to the last stable offset, with the aborted transactions named.
     ReadCommitted,
+}
+
+/// What a client wants of a partition.
+#[derive(Debug, Clone, Copy)]
+pub struct Read {
+    pub offset: Offset,
+    pub bytes_max: u32,
+    /// The first batch also where it is larger than `bytes_max` (KIP-74).
+    pub at_least_one_batch: bool,
+    pub isolation: Isolation,
 }
 
 /// The offsets of a partition at one moment: `log_start ≤ last_stable ≤ high_watermark ≤ log_end`.
@@ -45,7 +59,8 @@ pub struct Partition {
     pub id: TopicPartition,
     pub topic_id: TopicId,
     writer: Mutex<LogWriter>,
-    reader: LogReader,
+    /// Another one once the log has moved to another log dir.
+    reader: RwLock<LogReader>,
     config: RwLock<Arc<TopicConfig>>,
     waiters: Waiters,
     deleted: AtomicBool,
@@ -76,7 +91,7 @@ impl Partition {
             id,
             topic_id,
             writer: Mutex::new(writer),
-            reader,
+            reader: RwLock::new(reader),
             config: RwLock::new(Arc::new(config)),
             waiters: Waiters::default(),
             deleted: AtomicBool::new(false),
@@ -92,7 +107,10 @@ impl Partition {
     /// append lock is taken.
     pub fn append_client(&self, records: Bytes, produce_version: i16, now: Timestamp) -> Result<Appended, Rejected> {
         let rules = self.produce_rules(produce_version);
-        let batch = validate::validate(records, &rules, now)?;
+        let batch = match validate::may_take_long(&records, &rules, now) {
+            true => heavy::run(|| validate::validate(records, &rules, now))?,
+            false => validate::validate(records, &rules, now)?,
+        };
         // No transaction can have been begun: none is coordinated here yet.
         if batch.header.attributes.is_transactional() {
             return Err(ErrorCode::InvalidTxnState.into());
@@ -110,6 +128,7 @@ impl Partition {
             timestamp_before_max_ms: millis(config.timestamp_before_max),
             timestamp_after_max_ms: millis(config.timestamp_after_max),
             compacted: config.compact,
+            compression: config.compression,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }
     }
@@ -126,22 +145,71 @@ impl Partition {
         Ok(appended)
     }
 
-    /// Reads whole batches from `offset` on, as far as `isolation` lets a client see.
-    pub fn read(
+    /// Reads whole batches as far as `isolation` lets a client see. Blocking: waits for the disk where it must.
+    pub fn read(&self, read: Read) -> Result<(Offsets, ReadSlice), ErrorCode> {
+        let (offsets, found) = self.read_by(read, LogReader::read)?;
+        Ok((offsets, found.map_err(|error| self.failed(&error))?))
+    }
+
+    /// As [`Partition::read`], on an async worker; `None` where the disk would have to be waited for.
+    pub fn read_cached(&self, read: Read) -> Result<Option<(Offsets, ReadSlice)>, ErrorCode> {
+        let (offsets, found) = self.read_by(read, LogReader::read_cached)?;
+        match found {
+            Err(LogError::Cold) => Ok(None),
+            found => Ok(Some((offsets, found.map_err(|error| self.failed(&error))?))),
+        }
+    }
+
+    fn read_by(
         &self,
-        offset: Offset,
-        bytes_max: u32,
-        at_least_one_batch: bool,
-        isolation: Isolation,
-    ) -> Result<(Offsets, ReadSlice), ErrorCode> {
+        read: Read,
+        by: impl Fn(&LogReader, Offset, ReadLimit, bool) -> Result<ReadSlice, LogError>,
+    ) -> Result<(Offsets, Result<ReadSlice, LogError>), ErrorCode> {
+        let Read { offset, bytes_max, at_least_one_batch, isolation } = read;
         // SeqCst, with `retire` and the waiters: a fetch that registers while the topic is deleted sees the mark or is woken.
         if self.deleted.load(Ordering::SeqCst) {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
         let offsets = self.offsets();
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
-        let read = self.reader.read(offset, limit, isolation == Isolation::ReadCommitted);
-        Ok((offsets, read.map_err(|error| self.failed(&error))?))
+        Ok((offsets, by(&self.reader(), offset, limit, isolation == Isolation::ReadCommitted)))
+    }
+
+    /// DeleteRecords: moves the log start to `offset`, or to the high watermark. The caller makes it durable.
+    pub fn delete_before(&self, offset: Option<Offset>) -> Result<(), ErrorCode> {
+        let config = self.config();
+        if config.compact && !config.delete {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        let high_watermark = self.offsets().high_watermark;
+        let offset = offset.unwrap_or(high_watermark);
+        if offset < Offset::ZERO || offset > high_watermark {
+            return Err(ErrorCode::OffsetOutOfRange);
+        }
+        self.writer.lock().advance_start(offset).map_err(|error| self.failed(&error))?;
+        self.waiters.wake();
+        Ok(())
+    }
+
+    /// Moves the log start behind what has expired; gives it if there are segments below it. They go once it is durable.
+    fn expire(&self, now: Timestamp) -> Result<Option<Offset>, LogError> {
+        let expired = self.reader().expired(&self.config(), self.offsets().high_watermark, now)?;
+        let Some(expired) = expired else { return Ok(None) };
+        let start = self.writer.lock().expire(expired, now)?;
+        self.waiters.wake();
+        Ok(Some(start))
+    }
+
+    /// Removes the segments that lie wholly below `start`, which is durable. Blocking.
+    fn remove_before(&self, start: Offset, now: Instant) -> Result<(), LogError> {
+        let log = self.reader();
+        // What took their place has to outlast them: the new segment's name, the producers as they were at its base.
+        if log.recovery_point() < start {
+            log.flush_sealed()?;
+        }
+        while self.writer.lock().remove_before(start, now)? {}
+        tracing::info!(partition = %self.id, log_start = %start, "segments below the log start removed");
+        Ok(())
     }
 
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait
@@ -166,7 +234,7 @@ impl Partition {
     }
 
     pub fn offsets(&self) -> Offsets {
-        let (log_start, last_stable, log_end) = self.reader.offsets();
+        let (log_start, last_stable, log_end) = self.reader().offsets();
         debug_assert!(log_start <= last_stable && last_stable <= log_end, "{}: offsets out of order", self.id);
         // Without followers everything appended is replicated.
         Offsets { log_start, last_stable, high_watermark: log_end, log_end }
@@ -174,20 +242,20 @@ impl Partition {
 
     /// The first record whose timestamp is at or after `timestamp`.
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        self.reader.offset_for_timestamp(timestamp).map_err(|error| self.failed(&error))
+        self.reader().offset_for_timestamp(timestamp).map_err(|error| self.failed(&error))
     }
 
     /// The record with the largest timestamp.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        self.reader.offset_of_max_timestamp().map_err(|error| self.failed(&error))
+        self.reader().offset_of_max_timestamp().map_err(|error| self.failed(&error))
     }
 
-    /// The reading half of the log, for lookups by epoch.
-    pub fn reader(&self) -> &LogReader {
-        &self.reader
+    /// The reading half of the log.
+    pub fn reader(&self) -> LogReader {
+        self.reader.read().clone()
     }
 
-    /// Those who wait for this partition to grow.
+    /// Those who wait for this partition to grow, or to lose what they are about to read.
     pub fn waiters(&self) -> &Waiters {
         &self.waiters
     }

@@ -11,7 +11,7 @@ use crate::log::LogError;
 use crate::log::manager::LogManager;
 use crate::metadata::{Metadata, Topic};
 use crate::protocol::ErrorCode;
-use crate::types::{TopicId, TopicPartition};
+use crate::types::{Timestamp, TopicId, TopicPartition};
 
 /// Why a partition could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +129,20 @@ impl Registry {
         }
     }
 
+    /// A partition for retention: if it is open, or if its folder does not tell that there is nothing to do. To look at ten
+    /// thousand idle ones must not open them.
+    pub(super) fn if_due(&self, id: &TopicPartition, now: Timestamp) -> Option<Arc<Partition>> {
+        let image = self.metadata.image();
+        let topic = image.topic(&id.topic)?;
+        if let Some(slot) = self.slots.read().get(&(topic.id, id.partition)) {
+            return slot.partition().ok();
+        }
+        let config = TopicConfig::resolve(&self.broker, &topic.configs);
+        // What is wrong with the folder is said when it is opened.
+        let may_be_due = self.manager.may_be_due(id, &config, now).unwrap_or(true);
+        may_be_due.then(|| self.get(topic, id.partition).ok()).flatten()
+    }
+
     /// Puts a topic's changed configuration in force.
     pub fn reconfigure(&self, topic: &Topic) {
         let config = TopicConfig::resolve(&self.broker, &topic.configs);
@@ -187,13 +201,20 @@ impl Slot {
 mod tests {
     use super::*;
     use crate::config::RawConfig;
+    use crate::log::manager::ManagerOptions;
     use crate::metadata::{Change, LocalStore};
     use crate::protocol::builder::BatchBuilder;
-    use crate::types::{NodeId, Timestamp};
+    use crate::types::NodeId;
 
     fn on(dir: &std::path::Path) -> (Arc<Metadata>, Registry) {
         let metadata = Arc::new(Metadata::load(Box::new(LocalStore::open(&dir.join("store")).unwrap())).unwrap());
-        let manager = LogManager::open(&[dir.join("log")], NodeId(1), None, std::time::Duration::from_secs(1)).unwrap();
+        let options = ManagerOptions {
+            node_id: NodeId(1),
+            cluster_id: None,
+            producer_id_expiration: std::time::Duration::from_secs(1),
+            open_files_max: 1000,
+        };
+        let manager = LogManager::open(&[dir.join("log")], &options).unwrap();
         let broker = RawConfig::default().validate().unwrap().0.broker;
         let registry = Registry::new(manager, metadata.clone(), broker);
         (metadata, registry)

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::BrokerValues;
-use crate::log::OpenOptions;
+use crate::log::{DirContext, OpenOptions};
 use crate::protocol::builder::BatchBuilder;
 
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -18,6 +18,7 @@ fn open(dir: &std::path::Path) -> Partition {
         log_start_offset: Offset::ZERO,
         recovery_point: Offset::ZERO,
         clean: true,
+        context: DirContext::detached(dir),
     })
     .unwrap();
     Partition::new(id, TopicId::ZERO, config, writer, reader)
@@ -37,7 +38,12 @@ fn a_request_that_meets_a_deletion_is_told_of_it() {
     std::fs::remove_dir_all(root.path().join("topic-0")).unwrap();
     assert_eq!(partition.offset_for_timestamp(NOW), Err(ErrorCode::UnknownTopicOrPartition));
     assert_eq!(append(&partition), Err(ErrorCode::UnknownTopicOrPartition));
-    let read = partition.read(Offset(0), 100, true, Isolation::ReadUncommitted);
+    let read = partition.read(Read {
+        offset: Offset(0),
+        bytes_max: 100,
+        at_least_one_batch: true,
+        isolation: Isolation::ReadUncommitted,
+    });
     assert_eq!(read.unwrap_err(), ErrorCode::UnknownTopicOrPartition);
     assert!(!root.path().join("topic-0").exists());
 }

@@ -51,6 +51,10 @@ impl Attributes {
         self.0 & Self::CODEC_MASK
     }
 
+    pub fn with_codec_id(self, id: i16) -> Attributes {
+        Attributes(self.0 & !Self::CODEC_MASK | id)
+    }
+
     pub fn timestamp_type(self) -> TimestampType {
         if self.0 & Self::LOG_APPEND_TIME == 0 { TimestampType::CreateTime } else { TimestampType::LogAppendTime }
     }
@@ -186,6 +190,14 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// A batch of these records, compressed as the header's attributes say; its length and CRC are filled in. `None` where it
+    /// would be longer than a batch can be.
+    pub fn assemble(mut header: BatchHeader, records: &[u8]) -> Option<Batch> {
+        header.batch_length = i32::try_from(HEADER_LEN - LENGTH_PREFIX_LEN + records.len()).ok()?;
+        header.crc = header.compute_crc(records);
+        Some(Batch { header, bytes: Bytes::from([&header.encode(), records].concat()) })
+    }
+
     /// Reads the batch that `bytes` starts with, and leaves `bytes` behind it.
     pub fn split_from(bytes: &mut Bytes) -> Result<Batch, BatchError> {
         let header = BatchHeader::parse(bytes)?;

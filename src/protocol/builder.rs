@@ -1,8 +1,8 @@
 //! Builds magic-2 batches, for the coordinators' own records and for tests.
 
-use bytes::{BufMut, Bytes};
+use bytes::BufMut;
 
-use super::batch::{Attributes, Batch, BatchHeader, HEADER_LEN, LENGTH_PREFIX_LEN, MAGIC};
+use super::batch::{Attributes, Batch, BatchHeader, MAGIC};
 use super::compression::{self, Codec, CompressionError};
 use super::records::{ControlType, EndTxnMarker};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
@@ -120,9 +120,9 @@ impl BatchBuilder {
         if self.count == 0 {
             return None;
         }
-        let mut header = BatchHeader {
+        let header = BatchHeader {
             base_offset: Offset::ZERO,
-            batch_length: i32::try_from(HEADER_LEN - LENGTH_PREFIX_LEN + records.len()).ok()?,
+            batch_length: 0,
             partition_leader_epoch: LeaderEpoch::NONE,
             magic: MAGIC,
             crc: 0,
@@ -135,8 +135,7 @@ impl BatchBuilder {
             base_sequence: self.base_sequence,
             records_count: self.count,
         };
-        header.crc = header.compute_crc(records);
-        Some(Batch { header, bytes: Bytes::from([&header.encode(), records].concat()) })
+        Batch::assemble(header, records)
     }
 }
 
@@ -151,7 +150,7 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
 }
 
 /// A zigzag varint. One of 32 bits has the same bytes as one of 64.
-fn put_varlong(out: &mut Vec<u8>, value: i64) {
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
     while rest >= 0x80 {
         out.push((rest & 0x7f) as u8 | 0x80);

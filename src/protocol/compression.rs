@@ -166,7 +166,16 @@ fn compress_zstd(level: Option<i32>, input: &[u8]) -> Result<Bytes, CompressionE
     if !zstd::compression_level_range().contains(&level) {
         return Err(CompressionError::BadLevel { codec: Codec::Zstd, level });
     }
-    zstd::stream::encode_all(input, level).map(Bytes::from).map_err(|error| Codec::Zstd.failed(error))
+    encode_zstd(level, input).map(Bytes::from).map_err(|error| Codec::Zstd.failed(error))
+}
+
+/// The frame says how much it holds: the window is then no larger than the input, at any level, and readers know how much
+/// room to make.
+fn encode_zstd(level: i32, input: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), level)?;
+    encoder.set_pledged_src_size(Some(input.len() as u64))?;
+    encoder.write_all(input)?;
+    encoder.finish()
 }
 
 /// Independent blocks of 64 KiB, as Kafka's clients write them; the Java client reads no linked ones.
@@ -301,6 +310,12 @@ mod tests {
         let compressed = compress(Codec::Lz4, None, &sample()).unwrap();
         let cut = &compressed[..compressed.len() - 4];
         assert!(matches!(decompress(Codec::Lz4, cut, LIMIT), Err(CompressionError::Corrupt { .. })));
+    }
+
+    #[test]
+    fn a_zstd_frame_says_how_much_it_holds() {
+        let compressed = compress(Codec::Zstd, Some(22), &sample()).unwrap();
+        assert_eq!(zstd::zstd_safe::get_frame_content_size(&compressed).unwrap(), Some(sample().len() as u64));
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct RecordView<'a> {
     pub value: Option<&'a [u8]>,
     headers_count: i32,
     headers: &'a [u8],
+    /// Key, value and headers with their lengths, as they stand in the batch.
+    pub(super) contents: &'a [u8],
 }
 
 impl<'a> RecordView<'a> {
@@ -63,6 +65,7 @@ impl<'a> RecordView<'a> {
         let attributes = body.try_get_i8().map_err(|_| RecordErrorKind::Truncated)?;
         let timestamp_delta = read_varlong(&mut body)?;
         let offset_delta = read_varint(&mut body)?;
+        let contents = body;
         let key = read_nullable(&mut body)?;
         let value = read_nullable(&mut body)?;
         let headers_count = read_varint(&mut body)?;
@@ -77,7 +80,7 @@ impl<'a> RecordView<'a> {
         if !body.is_empty() {
             return Err(RecordErrorKind::TrailingBytes);
         }
-        Ok(RecordView { attributes, timestamp_delta, offset_delta, key, value, headers_count, headers })
+        Ok(RecordView { attributes, timestamp_delta, offset_delta, key, value, headers_count, headers, contents })
     }
 }
 
@@ -105,6 +108,11 @@ impl BatchRecords {
             }
         };
         Ok(BatchRecords { header: batch.header, payload })
+    }
+
+    /// All records with their lengths, uncompressed.
+    pub fn payload(&self) -> &[u8] {
+        &self.payload
     }
 
     pub fn iter(&self) -> Records<'_> {
@@ -272,7 +280,11 @@ impl EndTxnMarker {
     /// The marker in a control batch; `None` where it holds another control record, or none (the cleaner emptied it).
     pub fn of(batch: &Batch, limit_bytes: usize) -> Option<EndTxnMarker> {
         let records = BatchRecords::open(batch, limit_bytes).ok()?;
-        let record = records.iter().next()?.ok()?;
+        EndTxnMarker::of_record(&records.iter().next()?.ok()?)
+    }
+
+    /// As [`EndTxnMarker::of`], of a control batch's record.
+    pub fn of_record(record: &RecordView<'_>) -> Option<EndTxnMarker> {
         let committed = match ControlType::parse(record.key?)? {
             ControlType::Commit => true,
             ControlType::Abort => false,

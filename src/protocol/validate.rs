@@ -2,15 +2,18 @@
 //! `UnifiedLog.analyzeAndValidateRecords` and `LogValidator`, read off the batch's header.
 //!
 //! Records are walked only where the topic's config asks something of each of them: a key under compaction, an age
-//! under `message.timestamp.before.max.ms`. Otherwise the header's max timestamp stands for all of them, where Kafka
+//! under `message.timestamp.before.max.ms`, another codec by `compression.type`. Otherwise the header's max timestamp stands for all of them, where Kafka
 //! reads each one; the two differ only for a client whose header contradicts its records.
+
+mod recompress;
 
 use bytes::Bytes;
 
 use super::ErrorCode;
-use super::batch::{Batch, BatchError, TimestampType};
+use super::batch::{Batch, BatchError, BatchHeader, TimestampType};
 use super::compression::{Codec, CompressionError};
 use super::records::{BatchRecords, RecordError};
+use crate::config::Compression;
 use crate::types::{Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// The topic's and the request's part of the rules.
@@ -30,10 +33,14 @@ pub struct ProduceRules {
     pub timestamp_after_max_ms: i64,
     /// `cleanup.policy` contains `compact`.
     pub compacted: bool,
+    /// `compression.type` and the levels.
+    pub compression: Compression,
     /// What a batch may expand to when its records are walked.
     pub decompressed_bytes_max: usize,
 }
 
+/// An uncompressed batch of up to this many bytes is compressed in a millisecond or so.
+const COMPRESSED_AT_ONCE_BYTES_MAX: usize = 64 << 10;
 /// The answer names no more records than this, whatever the batch holds.
 const RECORD_ERRORS_MAX: usize = 100;
 
@@ -132,18 +139,38 @@ impl From<ProduceError> for Rejected {
     }
 }
 
-/// Checks what a client sent for one partition. The batch comes back ready to append, its header rewritten if the
-/// topic wants the append time; offsets, leader epoch and the producer's sequence are the log's business.
+/// Checks what a client sent for one partition. The batch comes back ready to append, compressed as the topic wants it,
+/// its header rewritten if the topic wants the append time; offsets, leader epoch and the producer's sequence are the
+/// log's business.
 pub fn validate(records: Bytes, rules: &ProduceRules, now: Timestamp) -> Result<Batch, Rejected> {
     let mut batch = single_batch(records)?;
-    check_codec(&batch, rules)?;
+    let codec = check_codec(&batch, rules)?;
     check_size_and_crc(&batch, rules)?;
     check_header(&batch)?;
-    check_records(&batch, rules, now)?;
+    let range = TimestampRange::of(rules, now);
+    match recompress::target(codec, rules.compression) {
+        Some(target) => batch = recompress::recompress(&batch, target, rules, range)?,
+        None => check_records(&batch, rules, range)?,
+    }
+    check_segment_size(&batch, rules)?;
     if rules.timestamp_type == TimestampType::LogAppendTime {
         stamp(&mut batch, now);
     }
     Ok(batch)
+}
+
+/// Whether `validate` may be long at work: its records have to be compressed, or expanded, which their length says
+/// nothing of.
+pub fn may_take_long(records: &[u8], rules: &ProduceRules, now: Timestamp) -> bool {
+    let Ok(header) = BatchHeader::parse(records) else { return false };
+    let Ok(codec) = Codec::from_id(header.attributes.codec_id()) else { return false };
+    let is_recompressed = recompress::target(codec, rules.compression).is_some();
+    match codec {
+        Codec::None => is_recompressed && records.len() > COMPRESSED_AT_ONCE_BYTES_MAX,
+        Codec::Gzip | Codec::Snappy | Codec::Lz4 | Codec::Zstd => {
+            is_recompressed || is_walked(&header, rules, TimestampRange::of(rules, now))
+        }
+    }
 }
 
 /// Stricter than Kafka in one thing: it drops bytes that follow the batch and are too few for another one.
@@ -158,23 +185,32 @@ fn single_batch(mut records: Bytes) -> Result<Batch, ProduceError> {
     Ok(batch)
 }
 
-fn check_codec(batch: &Batch, rules: &ProduceRules) -> Result<(), ProduceError> {
+fn check_codec(batch: &Batch, rules: &ProduceRules) -> Result<Codec, ProduceError> {
     let codec = Codec::from_id(batch.header.attributes.codec_id()).map_err(ProduceError::Compression)?;
     if codec == Codec::Zstd && rules.produce_version < 7 {
         return Err(ProduceError::ZstdBeforeVersion7(rules.produce_version));
     }
-    Ok(())
+    Ok(codec)
 }
 
 fn check_size_and_crc(batch: &Batch, rules: &ProduceRules) -> Result<(), ProduceError> {
     if batch.header.base_offset != Offset::ZERO {
         return Err(ProduceError::BaseOffset(batch.header.base_offset));
     }
-    let size = batch.bytes.len();
+    check_size(batch.bytes.len(), rules)?;
+    batch.check_crc().map_err(ProduceError::Malformed)
+}
+
+fn check_size(size: usize, rules: &ProduceRules) -> Result<(), ProduceError> {
     if size > rules.message_bytes_max {
         return Err(ProduceError::BatchTooLarge { size, max: rules.message_bytes_max });
     }
-    batch.check_crc().map_err(ProduceError::Malformed)?;
+    Ok(())
+}
+
+/// Of the batch as it is to be stored (`UnifiedLog.append`).
+fn check_segment_size(batch: &Batch, rules: &ProduceRules) -> Result<(), ProduceError> {
+    let size = batch.bytes.len();
     if size > rules.segment_bytes {
         return Err(ProduceError::LargerThanSegment { size, max: rules.segment_bytes });
     }
@@ -231,29 +267,42 @@ impl TimestampRange {
     }
 }
 
-fn check_records(batch: &Batch, rules: &ProduceRules, now: Timestamp) -> Result<(), ProduceError> {
-    let range = TimestampRange::of(rules, now);
-    let max_timestamp = batch.header.max_timestamp;
-    let minimum_age_matters =
-        rules.timestamp_type == TimestampType::CreateTime && rules.timestamp_before_max_ms != i64::MAX;
-    if !rules.compacted && !minimum_age_matters && range.admits(max_timestamp) {
+/// Whether something is asked of each record; of one whose header has a time that is not admitted, which ones they are.
+fn is_walked(header: &BatchHeader, rules: &ProduceRules, range: TimestampRange) -> bool {
+    let age_matters = rules.timestamp_type == TimestampType::CreateTime && rules.timestamp_before_max_ms != i64::MAX;
+    rules.compacted || age_matters || !range.admits(header.max_timestamp)
+}
+
+fn check_records(batch: &Batch, rules: &ProduceRules, range: TimestampRange) -> Result<(), ProduceError> {
+    let header = &batch.header;
+    if !is_walked(header, rules, range) {
         return Ok(());
     }
-    walk_records(batch, rules, range)?;
-    if range.admits(max_timestamp) {
+    let records = BatchRecords::open(batch, rules.decompressed_bytes_max).map_err(ProduceError::Compression)?;
+    walk_records(&records, rules, range)?;
+    if range.admits(header.max_timestamp) {
         return Ok(());
     }
-    Err(ProduceError::Timestamps(vec![(batch.header.last_offset_delta, range.explain(max_timestamp))]))
+    Err(ProduceError::Timestamps(vec![(header.last_offset_delta, range.explain(header.max_timestamp))]))
+}
+
+/// What a walk over a batch's records tells beside that they pass.
+struct Walked {
+    max_timestamp: Timestamp,
+    /// The offset deltas run from 0.
+    dense: bool,
 }
 
 /// Names the records at fault, as the answer to the client does.
-fn walk_records(batch: &Batch, rules: &ProduceRules, range: TimestampRange) -> Result<(), ProduceError> {
-    let records = BatchRecords::open(batch, rules.decompressed_bytes_max).map_err(ProduceError::Compression)?;
+fn walk_records(records: &BatchRecords, rules: &ProduceRules, range: TimestampRange) -> Result<Walked, ProduceError> {
+    let mut walked = Walked { max_timestamp: Timestamp::NONE, dense: true };
     let mut errors = Vec::new();
     let mut bad_timestamp = false;
-    for (index, record) in (0i32..).zip(&records) {
+    for (index, record) in (0i32..).zip(records) {
         let record = record.map_err(ProduceError::Record)?;
         let timestamp = records.timestamp(&record);
+        walked.max_timestamp = walked.max_timestamp.max(timestamp);
+        walked.dense &= record.offset_delta == index;
         if rules.compacted && record.key.is_none() {
             errors.push((index, "a compacted topic takes no record without a key".to_owned()));
         } else if !range.admits(timestamp) {
@@ -265,7 +314,7 @@ fn walk_records(batch: &Batch, rules: &ProduceRules, range: TimestampRange) -> R
         }
     }
     match (errors.is_empty(), bad_timestamp) {
-        (true, _) => Ok(()),
+        (true, _) => Ok(walked),
         (false, true) => Err(ProduceError::Timestamps(errors)),
         (false, false) => Err(ProduceError::Records(errors)),
     }

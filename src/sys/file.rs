@@ -1,12 +1,15 @@
 //! Positioned file I/O.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
+use rustix::fs::Advice;
+use rustix::io::{Errno, ReadWriteFlags};
 
 /// A run of bytes in a file, shared with whoever else reads it: what a fetch sends without copying.
 #[derive(Clone, Debug)]
@@ -35,6 +38,39 @@ pub fn pread_up_to(file: &File, buf: &mut [u8], position: u64) -> io::Result<usi
         }
     }
     Ok(filled)
+}
+
+/// As [`pread_up_to`], of what is in the page cache: `WouldBlock` where the disk would have to be waited for, or where the
+/// file system does not tell.
+pub fn pread_cached(file: &File, buf: &mut [u8], position: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buf.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        let at = position + filled as u64;
+        match rustix::io::preadv2(file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {}
+            Err(Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(filled)
+}
+
+/// Has the kernel read a range ahead of its use.
+pub fn read_ahead(file: &File, position: u64, length: u64) -> io::Result<()> {
+    advise(file, position, length, Advice::WillNeed)
+}
+
+/// Takes what is not dirty of a range out of the page cache.
+pub fn drop_cached(file: &File, position: u64, length: u64) -> io::Result<()> {
+    advise(file, position, length, Advice::DontNeed)
+}
+
+fn advise(file: &File, position: u64, length: u64, advice: Advice) -> io::Result<()> {
+    // To the kernel a length of zero is all of the rest.
+    let Some(length) = NonZeroU64::new(length) else { return Ok(()) };
+    Ok(rustix::fs::fadvise(file, position, Some(length), advice)?)
 }
 
 /// Writes all of `buf` at `position`.
@@ -69,17 +105,22 @@ pub fn fdatasync(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
+/// As [`fdatasync`], with all that the file system keeps about the file.
+pub fn fsync(file: &File) -> io::Result<()> {
+    file.sync_all()
+}
+
+/// Cuts a file off at `length` bytes, or extends it with zeros.
+pub fn set_len(file: &File, length: u64) -> io::Result<()> {
+    file.set_len(length)
+}
+
 /// As [`fdatasync`], of a file that need not be there.
 pub fn sync_if_exists(path: &Path) -> io::Result<()> {
     match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         opened => fdatasync(&opened?),
     }
-}
-
-/// Makes names that appeared in or went from `dir` durable.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 /// An open file with its exclusive lock, released when this is dropped.
@@ -91,5 +132,37 @@ pub fn try_lock_exclusive(file: File) -> io::Result<Option<FileLock>> {
         Ok(lock) => Ok(Some(lock)),
         Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
         Err((_, error)) => Err(error.into()),
+    }
+}
+
+/// The process that holds a lock on the file at `path`, read off `/proc/locks`: no lock is tried, so that nobody who
+/// wants it finds it taken. Sees `flock` (ours) and `fcntl` locks (a JVM's).
+pub fn lock_holder(path: &Path) -> io::Result<Option<u32>> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path)?;
+    let device = format!("{:02x}:{:02x}", nix::sys::stat::major(metadata.dev()), nix::sys::stat::minor(metadata.dev()));
+    let file = format!("{device}:{}", metadata.ino());
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    // `1: FLOCK  ADVISORY  WRITE 4711 fe:00:10010676 0 EOF`; one that waits has an arrow after the number.
+    let holder = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, kind, _, _, pid, locked, ..] = fields.as_slice() else { return None };
+        (*kind != "->" && *locked == file).then(|| pid.parse().ok()).flatten()
+    };
+    Ok(locks.lines().find_map(holder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_holder_of_a_lock_is_seen_without_taking_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(lock_holder(file.path()).unwrap(), None);
+        let lock = try_lock_exclusive(file.reopen().unwrap()).unwrap().unwrap();
+        assert_eq!(lock_holder(file.path()).unwrap(), Some(std::process::id()));
+        drop(lock);
+        assert_eq!(lock_holder(file.path()).unwrap(), None);
     }
 }

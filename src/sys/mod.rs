@@ -1,12 +1,16 @@
 //! The operating system: the only user of `nix` and `rustix`. Everything above speaks of files, slices and sockets.
 
 mod file;
+mod names;
 mod process;
 mod socket;
 
 pub use file::{
-    FileLock, FileSlice, fdatasync, pread_exact, pread_up_to, pwrite_all, pwritev_all, sync_dir, sync_if_exists,
-    try_lock_exclusive,
+    FileLock, FileSlice, drop_cached, fdatasync, fsync, lock_holder, pread_cached, pread_exact, pread_up_to,
+    pwrite_all, pwritev_all, read_ahead, set_len, sync_if_exists, try_lock_exclusive,
+};
+pub use names::{
+    create, create_dir_all, open, open_or_create, remove_dir_all, remove_file, remove_file_if_exists, rename, sync_dir,
 };
 pub use process::{is_alive, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 pub mod batch;
+pub mod data_dir;
 pub mod requests;
 pub mod topics;
 
@@ -62,7 +63,7 @@ impl Broker {
 
     fn listening(mut self) -> Option<Broker> {
         let deadline = Instant::now() + START_DEADLINE;
-        while TcpStream::connect(self.address).is_err() {
+        while !is_listening(self.address) {
             assert!(Instant::now() < deadline, "no listener on {} within {START_DEADLINE:?}", self.address);
             if !self.is_running() {
                 return None;
@@ -96,8 +97,17 @@ impl Broker {
 
     /// Resident memory of the process, in bytes.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most that it has been so far.
+    pub fn most_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
         line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
     }
 
@@ -120,6 +130,11 @@ impl Drop for Broker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// A connection to a port of the ephemeral range at which nobody listens may be made from that very port, to itself.
+fn is_listening(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|stream| stream.local_addr().unwrap() != address)
 }
 
 fn free_port() -> u16 {
@@ -176,6 +191,12 @@ impl Client {
             Ok(()) => Answer::Frame(frame.into()),
             Err(error) => no_frame(&error),
         }
+    }
+
+    /// Whether anything comes within the time given. It stays unread.
+    pub fn has_bytes(&mut self, patience: Duration) -> bool {
+        self.stream.set_read_timeout(Some(patience)).unwrap();
+        self.stream.peek(&mut [0]).is_ok_and(|read| read > 0)
     }
 
     #[track_caller]

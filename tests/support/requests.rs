@@ -26,6 +26,7 @@ pub fn sample(api: ApiKey, v: i16) -> Option<Bytes> {
         ApiKey::ApiVersions => encoded(&api_versions(v), v),
         ApiKey::CreateTopics => encoded(&create_topics(), v),
         ApiKey::DeleteTopics => encoded(&delete_topics(v), v),
+        ApiKey::DeleteRecords => encoded(&delete_records(), v),
         ApiKey::CreatePartitions => encoded(&create_partitions(), v),
         ApiKey::DescribeConfigs => encoded(&describe_configs(), v),
         ApiKey::IncrementalAlterConfigs => encoded(&incremental_alter_configs(), v),
@@ -137,6 +138,13 @@ fn delete_topics(v: i16) -> DeleteTopicsRequest {
     let by_name = delete_topics_request::DeleteTopicState::default().with_name(Some(topic()));
     let by_id = delete_topics_request::DeleteTopicState::default().with_name(None).with_topic_id(TOPIC_ID);
     request.with_topics(vec![by_name, by_id])
+}
+
+fn delete_records() -> DeleteRecordsRequest {
+    use delete_records_request::*;
+    let partition = DeleteRecordsPartition::default().with_offset(-1);
+    let topic = DeleteRecordsTopic::default().with_name(topic()).with_partitions(vec![partition]);
+    DeleteRecordsRequest::default().with_topics(vec![topic]).with_timeout_ms(100)
 }
 
 fn create_partitions() -> CreatePartitionsRequest {

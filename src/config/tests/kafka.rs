@@ -9,7 +9,7 @@ use super::*;
 
 /// Broker keys whose default is not Kafka's, on purpose: docs/configuration.md says why.
 const OWN_DEFAULTS: [&str; 3] = ["group.initial.rebalance.delay.ms", "log.dir", "queued.max.request.bytes"];
-const OWN_KEYS: [&str; 1] = ["cluster.id"];
+const OWN_KEYS: [&str; 3] = ["cluster.id", "log.initial.task.delay.ms", "log.max.open.files"];
 
 fn answers(resource: &str) -> Vec<Value> {
     let all: Value = serde_json::from_str(include_str!("../kafka-4.3.1-configs.json")).unwrap();

@@ -144,9 +144,9 @@ fn an_unknown_key_is_warned_of_with_the_nearest_known_name() {
 
 #[test]
 fn keys_without_effect_are_named_in_one_line_unless_they_stand_at_their_default() {
-    let properties = "log.retention.hours=168\nnum.io.threads=8\nlog.retention.ms=60000\nnum.network.threads=4\n\
+    let properties = "log.retention.hours=168\nnum.io.threads=8\nquota.window.num=5\nnum.network.threads=4\n\
                       listener.name.internal.ssl.keystore.location=/x";
-    let expected = "known to Kafka, without effect here: listener.name.internal.ssl.keystore.location, log.retention.ms, num.network.threads";
+    let expected = "known to Kafka, without effect here: listener.name.internal.ssl.keystore.location, num.network.threads, quota.window.num";
     assert_eq!(warnings(properties), [expected]);
 }
 

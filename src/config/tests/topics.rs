@@ -30,6 +30,18 @@ fn a_topic_without_values_goes_by_the_defaults() {
         timestamp_before_max: Duration::from_millis(i64::MAX as u64),
         timestamp_after_max: Duration::from_secs(3600),
         compact: false,
+        delete: true,
+        retention: Some(week),
+        retention_bytes: None,
+        file_delete_delay: Duration::from_secs(60),
+        min_cleanable_dirty_ratio: 0.5,
+        min_compaction_lag: Duration::ZERO,
+        max_compaction_lag: Duration::from_millis(i64::MAX as u64),
+        delete_retention: Duration::from_secs(24 * 3600),
+        flush_messages: None,
+        flush_interval: None,
+        preallocate: false,
+        compression: Compression::Producer,
     };
     assert_eq!(TopicConfig::resolve(&BrokerValues::default(), &BTreeMap::new()), expected);
 }
@@ -51,6 +63,26 @@ fn a_topic_goes_by_its_own_values_over_the_brokers() {
     let own = resolve(broker, &own);
     assert_eq!((own.segment_bytes, own.compact, own.timestamp_type), (1 << 20, false, TimestampType::CreateTime));
     assert_eq!(own.segment_ms, Duration::from_millis(5));
+}
+
+#[test]
+fn each_compression_type_comes_with_the_level_of_its_codec() {
+    let levels = [("compression.gzip.level", "7"), ("compression.zstd.level", "-8"), ("compression.lz4.level", "12")];
+    let compression = |name, levels: &[_]| resolve("", &[&[("compression.type", name)], levels].concat()).compression;
+    for (name, plain, levelled) in [
+        ("producer", Compression::Producer, Compression::Producer),
+        ("uncompressed", Compression::Uncompressed, Compression::Uncompressed),
+        ("gzip", Compression::Gzip { level: None }, Compression::Gzip { level: Some(7) }),
+        ("snappy", Compression::Snappy, Compression::Snappy),
+        ("lz4", Compression::Lz4, Compression::Lz4),
+        ("zstd", Compression::Zstd { level: 3 }, Compression::Zstd { level: -8 }),
+    ] {
+        assert_eq!((compression(name, &[]), compression(name, &levels)), (plain, levelled), "{name}");
+    }
+    let broker = "compression.type=gzip\ncompression.gzip.level=9\ncompression.zstd.level=22";
+    assert_eq!(resolve(broker, &[]).compression, Compression::Gzip { level: Some(9) });
+    assert_eq!(resolve(broker, &[("compression.gzip.level", "-1")]).compression, Compression::Gzip { level: None });
+    assert_eq!(resolve(broker, &[("compression.type", "zstd")]).compression, Compression::Zstd { level: 22 });
 }
 
 #[test]
@@ -202,7 +234,12 @@ fn lists_are_told_from_single_values() {
 
 #[test]
 fn what_does_not_act_is_told_from_what_does_and_from_what_says_nothing_new() {
-    let own = [("retention.ms", "60000"), ("max.message.bytes", "7"), ("flush.messages", "9223372036854775807")];
+    let own = [
+        ("compression.lz4.level", "12"),
+        ("compression.type", "lz4"),
+        ("local.retention.ms", "60000"),
+        ("max.message.bytes", "7"),
+    ];
     let own = own.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-    assert_eq!(without_effect(&own), ["retention.ms"]);
+    assert_eq!(without_effect(&own), ["compression.lz4.level", "local.retention.ms"]);
 }

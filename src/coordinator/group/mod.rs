@@ -8,7 +8,7 @@ mod join;
 mod member;
 mod offsets;
 mod rebalance;
-mod records;
+pub mod records;
 mod retention;
 mod session;
 mod shard;

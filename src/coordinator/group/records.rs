@@ -14,6 +14,7 @@
 //! From version 4 on, strings, bytes and arrays are compact and structures end with tagged fields (KIP-482). Written are
 //! offsets in version 4, or 1 where an expiry was asked for, and groups in version 3, as Kafka 4.3 does.
 
+mod consumer_protocol;
 mod wire;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -22,11 +23,13 @@ use uuid::Uuid;
 
 use crate::coordinator::state_machine::Record;
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
-use wire::{Input, Output, WireError};
+pub use consumer_protocol::{Assignment, Subscription, TopicPartitions};
+pub use wire::WireError;
+use wire::{Input, Output};
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum RecordError {
+pub enum RecordError {
     #[error("{what}: {source}")]
     Wire { what: &'static str, source: WireError },
     #[error("{what}: version {version} is not known")]
@@ -35,7 +38,7 @@ pub(super) enum RecordError {
 
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Key {
+pub enum Key {
     Offset(OffsetKey),
     Group(StrBytes),
     /// A record of another kind of group (KIP-848, KIP-932, KIP-1071) or of a later version.
@@ -43,46 +46,46 @@ pub(super) enum Key {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct OffsetKey {
-    pub(super) group: StrBytes,
-    pub(super) topic: StrBytes,
-    pub(super) partition: i32,
+pub struct OffsetKey {
+    pub group: StrBytes,
+    pub topic: StrBytes,
+    pub partition: i32,
 }
 
 /// A committed offset.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct OffsetValue {
-    pub(super) offset: Offset,
-    pub(super) leader_epoch: LeaderEpoch,
-    pub(super) metadata: StrBytes,
-    pub(super) commit_timestamp: Timestamp,
+pub struct OffsetValue {
+    pub offset: Offset,
+    pub leader_epoch: LeaderEpoch,
+    pub metadata: StrBytes,
+    pub commit_timestamp: Timestamp,
     /// Set by clients of OffsetCommit v2–v4 only.
-    pub(super) expire_timestamp: Option<Timestamp>,
-    pub(super) topic_id: TopicId,
+    pub expire_timestamp: Option<Timestamp>,
+    pub topic_id: TopicId,
 }
 
 /// A group at the end of a rebalance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct GroupValue {
+pub struct GroupValue {
     /// Empty where the group has never had a member.
-    pub(super) protocol_type: StrBytes,
-    pub(super) generation: i32,
-    pub(super) protocol: Option<StrBytes>,
-    pub(super) leader: Option<StrBytes>,
-    pub(super) current_state_timestamp: Option<Timestamp>,
-    pub(super) members: Vec<MemberValue>,
+    pub protocol_type: StrBytes,
+    pub generation: i32,
+    pub protocol: Option<StrBytes>,
+    pub leader: Option<StrBytes>,
+    pub current_state_timestamp: Option<Timestamp>,
+    pub members: Vec<MemberValue>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MemberValue {
-    pub(super) member_id: StrBytes,
-    pub(super) group_instance_id: Option<StrBytes>,
-    pub(super) client_id: StrBytes,
-    pub(super) client_host: StrBytes,
-    pub(super) rebalance_timeout_ms: i32,
-    pub(super) session_timeout_ms: i32,
-    pub(super) subscription: Bytes,
-    pub(super) assignment: Bytes,
+pub struct MemberValue {
+    pub member_id: StrBytes,
+    pub group_instance_id: Option<StrBytes>,
+    pub client_id: StrBytes,
+    pub client_host: StrBytes,
+    pub rebalance_timeout_ms: i32,
+    pub session_timeout_ms: i32,
+    pub subscription: Bytes,
+    pub assignment: Bytes,
 }
 
 const KEY_OFFSET_LEGACY: i16 = 0;
@@ -97,7 +100,7 @@ const FIRST_FLEXIBLE: i16 = 4;
 const TAG_TOPIC_ID: u32 = 0;
 
 impl Key {
-    pub(super) fn decode(bytes: &[u8]) -> Result<Key, RecordError> {
+    pub fn decode(bytes: &[u8]) -> Result<Key, RecordError> {
         read("key", bytes, |input| {
             Ok(match input.i16()? {
                 KEY_OFFSET_LEGACY | KEY_OFFSET => Key::Offset(OffsetKey {
@@ -162,7 +165,7 @@ impl OffsetValue {
         }
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<OffsetValue, RecordError> {
+    pub fn decode(bytes: &[u8]) -> Result<OffsetValue, RecordError> {
         let version = version_of("offset", bytes, OFFSET_VERSION)?;
         let flexible = version >= FIRST_FLEXIBLE;
         read("offset", bytes, |input| {
@@ -205,7 +208,7 @@ impl GroupValue {
         out.freeze()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<GroupValue, RecordError> {
+    pub fn decode(bytes: &[u8]) -> Result<GroupValue, RecordError> {
         let version = version_of("group", bytes, FIRST_FLEXIBLE)?;
         let flexible = version >= FIRST_FLEXIBLE;
         read("group", bytes, |input| {

@@ -1,29 +1,24 @@
+use std::fs;
+
 use super::*;
 use crate::log::ReadLimit;
 use crate::protocol::builder::BatchBuilder;
-use crate::types::{LeaderEpoch, Timestamp, TimestampType};
+use crate::types::{LeaderEpoch, Timestamp};
 
 const EXPIRATION: Duration = Duration::from_secs(3600);
 const NODE: NodeId = NodeId(1);
 const UNLIMITED: ReadLimit = ReadLimit { upper: Offset(i64::MAX), bytes_max: u32::MAX, at_least_one_batch: true };
 
+fn options(node_id: NodeId, cluster_id: Option<&str>) -> ManagerOptions<'_> {
+    ManagerOptions { node_id, cluster_id, producer_id_expiration: EXPIRATION, open_files_max: 1000 }
+}
+
 fn open(dirs: &[PathBuf]) -> LogManager {
-    LogManager::open(dirs, NODE, None, EXPIRATION).unwrap()
+    LogManager::open(dirs, &options(NODE, None)).unwrap()
 }
 
 fn config() -> TopicConfig {
-    TopicConfig {
-        segment_bytes: 1 << 20,
-        segment_ms: Duration::from_secs(3600),
-        segment_jitter_ms: Duration::ZERO,
-        segment_index_bytes: 1 << 20,
-        index_interval_bytes: 4096,
-        max_message_bytes: 1 << 20,
-        timestamp_type: TimestampType::CreateTime,
-        timestamp_before_max: Duration::MAX,
-        timestamp_after_max: Duration::MAX,
-        compact: false,
-    }
+    TopicConfig { segment_bytes: 1 << 20, ..TopicConfig::default() }
 }
 
 fn append(writer: &mut LogWriter) {
@@ -48,7 +43,7 @@ fn a_directory_in_use_is_refused_by_its_holders_pid() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().join("a")];
     let _first = open(&dirs);
-    let error = LogManager::open(&dirs, NODE, None, EXPIRATION).unwrap_err();
+    let error = LogManager::open(&dirs, &options(NODE, None)).unwrap_err();
     assert!(matches!(error, ManagerError::InUse { pid, .. } if pid == std::process::id()));
     assert!(error.to_string().contains(&format!("(pid {})", std::process::id())), "{error}");
 }
@@ -75,8 +70,8 @@ fn the_cluster_id_is_kept_and_shared_by_new_directories() {
 fn a_directory_of_another_broker_or_cluster_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().join("a")];
-    drop(LogManager::open(&dirs, NODE, Some("mine"), EXPIRATION).unwrap());
-    let refused = |node_id, cluster_id| LogManager::open(&dirs, node_id, cluster_id, EXPIRATION).unwrap_err();
+    drop(LogManager::open(&dirs, &options(NODE, Some("mine"))).unwrap());
+    let refused = |node_id, cluster_id| LogManager::open(&dirs, &options(node_id, cluster_id)).unwrap_err();
     assert!(matches!(refused(NodeId(2), None), ManagerError::WrongIdentity { key: "node.id", .. }));
     assert!(matches!(refused(NODE, Some("other")), ManagerError::WrongIdentity { key: "cluster.id", .. }));
     open(&dirs);
@@ -282,6 +277,6 @@ fn a_partition_with_two_folders_stops_the_start() {
     let dirs = [root.path().join("a"), root.path().join("b")];
     drop(open(&dirs));
     dirs.iter().for_each(|dir| fs::create_dir(dir.join("topic-0")).unwrap());
-    let error = LogManager::open(&dirs, NODE, None, EXPIRATION).unwrap_err();
+    let error = LogManager::open(&dirs, &options(NODE, None)).unwrap_err();
     assert!(matches!(error, ManagerError::Duplicate { .. }), "{error}");
 }

@@ -1,12 +1,14 @@
 //! Logs with segments of a few batches and an index entry every other batch, so that every boundary is met.
 
 mod aborted;
+mod cold;
 mod concurrency;
 mod indexes;
 mod producers;
 mod read;
 mod recovery;
 mod reopen;
+mod retention;
 mod rolling;
 mod time;
 
@@ -15,13 +17,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{LogError, LogReader, LogWriter, OpenOptions, ReadLimit, open};
+use super::{DirContext, LogError, LogReader, LogWriter, OpenOptions, ReadLimit, open};
 use crate::config::TopicConfig;
 use crate::protocol::batch::Batch;
 use crate::protocol::builder::BatchBuilder;
 use crate::protocol::records::BatchRecords;
 use crate::sys::{self, FileSlice};
-use crate::types::{LeaderEpoch, Offset, Timestamp, TimestampType, TopicId};
+use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
 
 const EPOCH: LeaderEpoch = LeaderEpoch(0);
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
@@ -38,22 +40,12 @@ impl Fixture {
         let options = OpenOptions {
             dir: root.path().join("topic-0"),
             topic_id: TopicId::random(),
-            config: TopicConfig {
-                segment_bytes,
-                segment_ms: Duration::from_secs(7 * 24 * 3600),
-                segment_jitter_ms: Duration::ZERO,
-                segment_index_bytes: 10 << 20,
-                index_interval_bytes: 150,
-                max_message_bytes: 1 << 20,
-                timestamp_type: TimestampType::CreateTime,
-                timestamp_before_max: Duration::MAX,
-                timestamp_after_max: Duration::MAX,
-                compact: false,
-            },
+            config: TopicConfig { segment_bytes, index_interval_bytes: 150, ..TopicConfig::default() },
             producer_id_expiration: Duration::from_secs(24 * 3600),
             log_start_offset: Offset::ZERO,
             recovery_point: Offset::ZERO,
             clean: true,
+            context: DirContext::detached(root.path()),
         };
         Fixture { root, options }
     }

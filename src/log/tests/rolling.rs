@@ -38,6 +38,16 @@ fn a_segment_rolls_when_timestamps_have_gone_on_by_segment_ms() {
 }
 
 #[test]
+fn the_active_segment_of_a_compacted_log_does_not_outstay_max_compaction_lag() {
+    let mut fixture = Fixture::new(10_000);
+    fixture.options.config.max_compaction_lag = Duration::from_millis(100);
+    assert_eq!(segments_after(&fixture, &[(NOW.0, NOW), (NOW.0 + 101, NOW)]), 1);
+    fixture.options.config.compact = true;
+    assert_eq!(segments_after(&fixture, &[(NOW.0 + 100, NOW)]), 1);
+    assert_eq!(segments_after(&fixture, &[(NOW.0 + 101, NOW)]), 2);
+}
+
+#[test]
 fn without_timestamps_a_segment_rolls_by_the_wall_clock() {
     let mut fixture = Fixture::new(10_000);
     fixture.options.config.segment_ms = Duration::from_millis(100);
@@ -46,15 +56,33 @@ fn without_timestamps_a_segment_rolls_by_the_wall_clock() {
 }
 
 #[test]
-fn jitter_is_below_its_bound_and_taken_off_segment_ms() {
+fn jitter_is_below_its_bound_and_segment_ms() {
     let mut fixture = Fixture::new(10_000);
     fixture.options.config.segment_ms = Duration::from_millis(100);
     fixture.options.config.segment_jitter_ms = Duration::from_millis(100_000);
-    let jitter = |_| crate::log::roll::Age::starting(NOW, &fixture.options.config).jitter;
-    let drawn: Vec<_> = (0..200).map(jitter).collect();
+    let drawn: Vec<_> = (0..200).map(jitter_of(&fixture)).collect();
     assert!(drawn.iter().all(|jitter| *jitter < Duration::from_millis(100)));
     assert!(drawn.iter().any(|jitter| *jitter != drawn[0]));
-    assert_eq!(segments_after(&fixture, &[(NOW.0, NOW), (NOW.0 + 101, NOW)]), 2);
+    fixture.options.config.segment_jitter_ms = Duration::from_millis(1);
+    assert!((0..200).map(jitter_of(&fixture)).all(|jitter| jitter.is_zero()), "below the topic's own bound too");
+}
+
+fn jitter_of(fixture: &Fixture) -> impl Fn(u32) -> Duration {
+    move |_| crate::log::roll::Age::starting(NOW, &fixture.options.config).jitter
+}
+
+#[test]
+fn partitions_that_began_together_roll_apart_by_their_jitter() {
+    let roll_after_ms = |segment_jitter_ms, ms| {
+        let mut fixture = Fixture::new(10_000);
+        fixture.options.config.segment_ms = Duration::from_millis(1000);
+        fixture.options.config.segment_jitter_ms = Duration::from_millis(segment_jitter_ms);
+        segments_after(&fixture, &[(NOW.0, NOW), (NOW.0 + ms, NOW)]) == 2
+    };
+    let rolled = (0..60).filter(|_| roll_after_ms(1000, 500)).count();
+    assert!((1..60).contains(&rolled), "{rolled} of 60 rolled");
+    assert!((0..20).all(|_| !roll_after_ms(400, 500)), "none rolls before segment.ms less the bound");
+    assert!((0..20).all(|_| roll_after_ms(400, 1001)), "all have rolled after segment.ms");
 }
 
 #[test]

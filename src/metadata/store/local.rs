@@ -12,11 +12,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
+use std::io::{self, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
-use redb::{ReadableTableMetadata, WriteTransaction};
+use redb::{ReadableTableMetadata, StorageBackend, WriteTransaction};
 use uuid::Uuid;
 
 use super::{Store, StoreError, codec};
@@ -29,6 +31,8 @@ const UNFINISHED_FILE_NAME: &str = "metadata.redb.tmp";
 const DAMAGED: &str = "the file is damaged";
 /// Small, as the image itself is in memory and the store is read once.
 const CACHE_BYTES: usize = 256 * 1024;
+/// How much of a file is taken into memory to be examined: more topics than one machine serves have room in it.
+const EXAMINED_BYTES_MAX: u64 = 1 << 30;
 const FORMAT: u64 = 1;
 
 const TOPICS: TableDefinition<'_, u128, &[u8]> = TableDefinition::new("topics");
@@ -56,10 +60,40 @@ impl LocalStore {
             0 => LocalStore::create(dir, path)?,
             _ => LocalStore { database: Some(database(&path)?), path },
         };
-        match store.counter(FORMAT_KEY)? {
-            FORMAT => Ok(store),
-            other => Err(failed(&store.path, format_args!("format {other}; this version reads format {FORMAT}"))),
+        store.check_format()?;
+        Ok(store)
+    }
+
+    fn check_format(&self) -> Result<(), StoreError> {
+        match self.counter(FORMAT_KEY)? {
+            FORMAT => Ok(()),
+            other => Err(failed(&self.path, format_args!("format {other}; this version reads format {FORMAT}"))),
         }
+    }
+
+    /// Reads what is stored in `dir` as a start would, and checks every page besides. All of it happens in a copy in
+    /// memory, because opening a file makes redb write to it. `None`: no store is there, or one that was never made.
+    pub fn examine(dir: &Path) -> Result<Option<Image>, StoreError> {
+        let path = dir.join(FILE_NAME);
+        let bytes = match fs::File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.and_then(read_capped).map_err(|error| failed(&path, error))?,
+        };
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let database = unpanicked(&path, || {
+            let memory = InMemoryBackend::new();
+            memory.set_len(bytes.len() as u64)?;
+            memory.write(0, &bytes)?;
+            let mut database = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(memory)?;
+            let is_sound = database.check_integrity()?;
+            Ok(is_sound.then_some(database))
+        })?;
+        let database = Some(database.ok_or_else(|| failed(&path, DAMAGED))?);
+        let store = LocalStore { path, database };
+        store.check_format()?;
+        store.load().map(Some)
     }
 
     /// Under a name of its own until it is whole: what a crash leaves of it is never taken for a store.
@@ -205,6 +239,15 @@ impl Store for LocalStore {
             ids.iter().try_for_each(|id| deleted.remove(id.0.as_u128()).map(drop)).map_err(redb::Error::from)
         })
     }
+}
+
+fn read_capped(file: fs::File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(EXAMINED_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > EXAMINED_BYTES_MAX {
+        return Err(io::Error::other(format!("longer than {EXAMINED_BYTES_MAX} bytes")));
+    }
+    Ok(bytes)
 }
 
 fn database(path: &Path) -> Result<Database, StoreError> {

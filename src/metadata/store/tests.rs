@@ -170,3 +170,43 @@ fn a_damaged_file_is_an_error_that_names_it_or_the_same_topics_but_never_a_panic
         }
     }
 }
+
+#[test]
+fn a_store_is_examined_as_it_lies_and_left_so() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(LocalStore::examine(dir.path()).unwrap().is_none());
+    let metadata = open(dir.path());
+    let image = commit(&metadata, create("a", 3));
+    // Both as a killed process leaves it, and after an orderly close.
+    let killed = copy_of_open_store(dir.path());
+    drop(metadata);
+    for dir in [killed.path(), dir.path()] {
+        let before = fs::read(dir.join(FILE)).unwrap();
+        assert_eq!(topics(&LocalStore::examine(dir).unwrap().unwrap()), topics(&image));
+        assert_eq!(fs::read(dir.join(FILE)).unwrap(), before);
+    }
+}
+
+#[test]
+fn an_examined_store_with_flipped_bytes_is_an_error_or_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let metadata = open(dir.path());
+    let image = commit(&metadata, create("a", 3));
+    drop(metadata);
+    let path = dir.path().join(FILE);
+    let whole = fs::read(&path).unwrap();
+    let mut refused = 0;
+    for position in (0..whole.len()).step_by(whole.len() / 199) {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 0x55;
+        fs::write(&path, &bytes).unwrap();
+        match LocalStore::examine(dir.path()) {
+            Ok(examined) => assert_eq!(topics(&examined.unwrap()), topics(&image), "{position}"),
+            Err(error) => {
+                assert!(error.to_string().contains(FILE), "{error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0);
+}

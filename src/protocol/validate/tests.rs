@@ -15,6 +15,7 @@ fn rules() -> ProduceRules {
         timestamp_before_max_ms: i64::MAX,
         timestamp_after_max_ms: 1_000,
         compacted: false,
+        compression: Compression::Producer,
         decompressed_bytes_max: 1 << 20,
     }
 }

@@ -4,7 +4,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::coordinator::group) enum WireError {
+pub enum WireError {
     #[error("ends early")]
     Truncated,
     #[error("length {0}")]
@@ -49,6 +49,11 @@ impl<'a> Input<'a> {
     pub(super) fn bytes(&mut self, compact: bool) -> Result<Bytes, WireError> {
         let length = self.length(compact)?;
         self.take_nullable(length)?.map(Bytes::copy_from_slice).ok_or(WireError::Null)
+    }
+
+    pub(super) fn nullable_bytes(&mut self) -> Result<Option<Bytes>, WireError> {
+        let length = i64::from(self.i32()?);
+        Ok(self.take_nullable(length)?.map(Bytes::copy_from_slice))
     }
 
     pub(super) fn array_len(&mut self, compact: bool) -> Result<u32, WireError> {

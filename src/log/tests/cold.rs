@@ -1,0 +1,108 @@
+//! Reads of what is not in the page cache. The folder must be on a disk: what lies in memory cannot be dropped.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+
+use super::*;
+use crate::log::cold;
+
+const MIB: usize = 1 << 20;
+
+/// Writes `mib` batches of one MiB and has the kernel forget them; the log is as after a restart.
+fn forgotten(fixture: &Fixture, mib: usize) -> (LogWriter, LogReader) {
+    let (mut writer, _) = fixture.open();
+    for _ in 0..mib {
+        append(&mut writer, batch(1, NOW.0, MIB));
+    }
+    writer.close().unwrap();
+    drop(writer);
+    for file in fixture.files("log").into_iter().chain(fixture.files("index")) {
+        forget(&file);
+    }
+    let log = fixture.open();
+    // Opening looks at the tail, and the kernel reads ahead of that.
+    fixture.files("log").iter().for_each(|file| forget(file));
+    log
+}
+
+fn forget(path: &std::path::Path) {
+    let file = File::open(path).unwrap();
+    file.sync_all().unwrap();
+    sys::drop_cached(&file, 0, file.metadata().unwrap().size()).unwrap();
+}
+
+fn first_mib(reader: &LogReader) -> FileSlice {
+    reader.read(Offset(0), ReadLimit { bytes_max: MIB as u32, ..UNLIMITED }, false).unwrap().slice.unwrap()
+}
+
+#[test]
+fn a_worker_is_told_that_a_read_would_wait_for_the_disk_and_after_a_waiting_one_that_it_would_not() {
+    let fixture = Fixture::new(1 << 30);
+    let (_writer, reader) = forgotten(&fixture, 4);
+    assert!(matches!(reader.read_cached(Offset(0), UNLIMITED, false), Err(LogError::Cold)));
+    let waited = reader.read(Offset(0), UNLIMITED, false).unwrap().slice.unwrap();
+    let cached = reader.read_cached(Offset(0), UNLIMITED, false).unwrap().slice.unwrap();
+    assert_eq!((cached.position, cached.length), (waited.position, waited.length));
+}
+
+#[test]
+fn a_hole_in_the_page_cache_is_noticed_wherever_it_is() {
+    let fixture = Fixture::new(1 << 30);
+    let (_writer, reader) = forgotten(&fixture, 2);
+    let slice = reader.read(Offset(0), UNLIMITED, false).unwrap().slice.unwrap();
+    for hole in [0, u64::from(slice.length) / 2, u64::from(slice.length) - 300_000] {
+        cold::warm(&slice).unwrap();
+        assert!(cold::is_cached(&slice).unwrap());
+        sys::drop_cached(&slice.file, hole, 300_000).unwrap();
+        assert!(!cold::is_cached(&slice).unwrap(), "hole at {hole}");
+    }
+}
+
+#[test]
+fn a_read_is_read_ahead_of() {
+    let fixture = Fixture::new(1 << 30);
+    let (_writer, reader) = forgotten(&fixture, 4);
+    let first = first_mib(&reader);
+    let next = FileSlice { position: u64::from(first.length), ..first };
+    // The kernel reads ahead on its own time.
+    let start = std::time::Instant::now();
+    while !cold::is_cached(&next).unwrap() {
+        assert!(start.elapsed().as_secs() < 10, "nothing was read ahead");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_a_reader_far_from_the_tail_has_read_leaves_the_page_cache_behind_it_and_the_tail_stays() {
+    let fixture = Fixture::new(1 << 30);
+    let (mut writer, reader) = forgotten(&fixture, 100);
+    append(&mut writer, batch(1, NOW.0, MIB));
+    let tail = reader.read(Offset(100), UNLIMITED, false).unwrap().slice.unwrap();
+    assert!(cold::is_cached(&tail).unwrap());
+    let first = first_mib(&reader);
+    let mut offset = Offset(1);
+    while offset < Offset(30) {
+        let limit = ReadLimit { bytes_max: MIB as u32, ..UNLIMITED };
+        if matches!(reader.read_cached(offset, limit, false), Err(LogError::Cold)) {
+            reader.read(offset, limit, false).unwrap();
+        }
+        offset = offset.plus(1);
+    }
+    assert!(!cold::is_cached(&first).unwrap());
+    assert!(cold::is_cached(&tail).unwrap());
+}
+
+#[test]
+fn what_lies_near_the_tail_stays_in_the_page_cache() {
+    let fixture = Fixture::new(1 << 30);
+    let (_writer, reader) = forgotten(&fixture, 40);
+    let first = first_mib(&reader);
+    for offset in 1..40 {
+        forgotten_read(&reader, Offset(offset));
+    }
+    assert!(cold::is_cached(&first).unwrap());
+}
+
+fn forgotten_read(reader: &LogReader, offset: Offset) {
+    reader.read(offset, ReadLimit { bytes_max: MIB as u32, ..UNLIMITED }, false).unwrap();
+}
