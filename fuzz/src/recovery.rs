@@ -11,7 +11,7 @@ use ottla::protocol::batch::{Batch, BatchHeader};
 use ottla::types::{LeaderEpoch, Offset, Timestamp};
 
 use super::builder::{self, NOW};
-use super::folder::{Folder, Opening, consume};
+use super::folder::{Consumed, Folder, Opening, consume};
 use super::input::Input;
 use super::producer_snapshot;
 
@@ -98,13 +98,19 @@ impl Scenario {
     }
 }
 
-/// What a log showed while it was open, and how it is to be opened next.
+/// What a log showed when it was opened and at last, and how it is to be opened next.
 #[derive(Debug)]
 struct Life {
+    first: Shown,
+    last: Shown,
+    next: Opening,
+}
+
+#[derive(Debug)]
+struct Shown {
     start_offset: Offset,
     end_offset: Offset,
     batches: Vec<Bytes>,
-    next: Opening,
 }
 
 /// Reads everything, asks whatever a log can be asked, and appends.
@@ -118,12 +124,17 @@ fn live(
     offsets_are_in_order(&reader);
     // Not too many reads of a long log.
     let bytes_max = scenario.bytes_max.max(u32::try_from(reader.size_bytes() / READS_MAX).unwrap_or(u32::MAX));
-    let consumed = consume(&reader, reader.start_offset(), bytes_max);
+    let show = || {
+        let (start_offset, _, end_offset) = reader.offsets();
+        let Consumed { batches, error } = consume(&reader, start_offset, bytes_max);
+        assert!(!is_certain || error.is_none(), "{error:?}");
+        Shown { start_offset, end_offset, batches }
+    };
+    let first = show();
     if is_certain {
-        assert!(consumed.error.is_none(), "{:?}", consumed.error);
         let stored = Stored::of(folder).expect("nothing that is not sound is left");
-        assert_eq!(consumed.batches, stored.batches_from(reader.start_offset()));
-        assert_eq!(reader.end_offset(), stored.end.max(reader.start_offset()));
+        assert_eq!(first.batches, stored.batches_from(first.start_offset));
+        assert_eq!(first.end_offset, stored.end.max(first.start_offset));
     }
     ask(&reader, is_certain);
     if !scenario.has(NOT_APPENDED_TO) {
@@ -138,17 +149,16 @@ fn live(
     if scenario.has(RELEASED) {
         (0..2).for_each(|_| reader.release_idle_files());
     }
-    let (start_offset, _, end_offset) = reader.offsets();
-    let batches = match consumed.error {
-        None => consume(&reader, start_offset, bytes_max).batches,
-        Some(_) => consumed.batches,
-    };
+    let last = show();
     let is_closed = scenario.has(CLOSED);
-    let recovery_point =
-        if is_closed { writer.close().expect("a flush to a file system that works") } else { reader.recovery_point() };
+    let recovery_point = if is_closed {
+        writer.close().expect("a flush to a file system that works")
+    } else {
+        reader.recovery_point()
+    };
     let clean = is_closed && scenario.has(CLEAN_AGAIN);
-    let next = Opening { clean, recovery_point, log_start_offset: start_offset, ..scenario.opening };
-    Life { start_offset, end_offset, batches, next }
+    let next = Opening { clean, recovery_point, log_start_offset: last.start_offset, ..scenario.opening };
+    Life { first, last, next }
 }
 
 /// As DeleteRecords does, at the middle of the log.
@@ -212,10 +222,11 @@ fn append(writer: &mut LogWriter, reader: &LogReader, batch: Batch, is_certain: 
 }
 
 fn goes_on_from(before: &Life, after: &Life, is_certain: bool) {
+    let (before, after) = (&before.last, &after.first);
     assert_eq!(after.start_offset, before.start_offset);
     assert!(after.end_offset >= before.end_offset, "{} after {}", after.end_offset, before.end_offset);
     if is_certain {
-        assert_eq!(after.batches.get(..before.batches.len()), Some(&before.batches[..]));
+        assert_eq!(after.batches, before.batches);
     }
 }
 

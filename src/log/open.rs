@@ -219,6 +219,8 @@ impl Loading {
         }
         self.segments.iter().for_each(|segment| segment.release_files());
         let last = self.segments.last().map(Arc::clone);
+        // What is replayed of older segments is not checked, and may name any offset.
+        let first_undecided = self.producers.first_undecided_offset().unwrap_or(end_offset);
         let view = View {
             active_size: last.as_ref().map_or(0, |segment| segment.size()),
             active_max: self.tail.max,
@@ -226,7 +228,7 @@ impl Loading {
             segments: Segments::new(self.segments),
             start_offset,
             end_offset,
-            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset).max(start_offset),
+            last_stable_offset: first_undecided.max(start_offset).min(end_offset),
         };
         let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
         let shared = Arc::new(Shared {

@@ -264,7 +264,7 @@ impl LogWriter {
         view.end_offset = end_offset;
         // A transaction may have begun below the log start (`UnifiedLog.maybeIncrementFirstUnstableOffset`).
         let first_undecided = self.producers.first_undecided_offset().unwrap_or(end_offset);
-        view.last_stable_offset = first_undecided.max(view.start_offset);
+        view.last_stable_offset = first_undecided.max(view.start_offset).min(end_offset);
     }
 }
 

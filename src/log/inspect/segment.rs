@@ -135,8 +135,14 @@ impl SegmentCheck<'_, '_> {
     fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Option<TxnEntry>>)) -> bool {
         let log = self.log;
         let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0);
-        self.walk.expected = self.walk.expected.max(self.place.base_offset);
-        let mut intact = true;
+        let (found, expected) = (self.place.base_offset, self.walk.expected);
+        let mut intact = expected <= found;
+        if !intact {
+            let order = Damage::OffsetOrder { found, expected };
+            let what = order.to_string();
+            self.damaged(&segment, 0, &ScanError::Damaged(order), what);
+        }
+        self.walk.expected = expected.max(found);
         let mut batches = log.batches();
         while let Some(step) = batches.next() {
             let position = batches.next_position();
