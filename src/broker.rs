@@ -1,21 +1,26 @@
 //! Puts the parts together, starts them in order, and stops them in reverse. No logic.
 
+mod descriptors;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use self::descriptors::Descriptors;
 use crate::api::{FetchSessions, ProducerIds, Services};
 use crate::config::Config;
 use crate::coordinator::group::GroupCoordinator;
 use crate::log::LogError;
+use crate::log::foreign::{self, ForeignError};
 use crate::log::manager::{LogManager, ManagerError, ManagerOptions};
 use crate::metadata::store::StoreError;
-use crate::metadata::{ChangeError, LocalStore, Metadata};
+use crate::metadata::{self, ChangeError, LocalStore, Metadata};
 use crate::partition::{Registry, Upkeep};
 use crate::server::{Bound, Server};
 use crate::sys;
@@ -23,8 +28,6 @@ use crate::types::{TopicId, TopicPartition};
 
 /// How long connections may take to finish what is in flight when the broker stops.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
-/// Every system lets a process open as many.
-const OPEN_FILES_LEAST: u64 = 1024;
 /// How long the logs may take to be flushed after that. Both together stay below the 10 s after which `docker stop` kills.
 const FLUSH_PATIENCE: Duration = Duration::from_secs(4);
 /// Where the metadata store lies, under the first log directory.
@@ -35,6 +38,8 @@ const METADATA_DIR: &str = "__metadata";
 pub enum BrokerError {
     #[error(transparent)]
     LogDirs(#[from] ManagerError),
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
     #[error("metadata: {0}")]
     Store(#[from] StoreError),
     #[error("metadata: {0}")]
@@ -53,14 +58,16 @@ pub enum BrokerError {
     GroupTimers,
     #[error("the upkeep of the logs has failed; the broker was stopped")]
     Upkeep,
+    #[error("all log dirs have failed; the broker was stopped")]
+    NoLogDirLeft,
     #[error("the logs could not be flushed within {FLUSH_PATIENCE:?}; the next start recovers them")]
     FlushTimeout,
 }
 
 /// Runs a broker until SIGTERM or SIGINT. `started` is when the process began, for the banner.
-pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
+pub async fn run(mut config: Config, started: Instant) -> Result<(), BrokerError> {
     let mut signals = Signals::new().map_err(BrokerError::Signals)?;
-    let open_files_max = open_files_max(&config);
+    let open_files_max = share_descriptors(&mut config);
     // Bound before anything else: a port in use must stop the start before a log is touched.
     let bound = bind(&config)?;
     let addresses: Vec<SocketAddr> = bound.iter().filter_map(|bound| bound.address().ok()).collect();
@@ -81,6 +88,7 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
         // They run as long as the broker. Without them no group would ever lose a member that died.
         _ = &mut group_timers => Err(BrokerError::GroupTimers),
         () = upkeep.failed() => Err(BrokerError::Upkeep),
+        () = until_no_log_dir_is_left(&services) => Err(BrokerError::NoLogDirLeft),
     };
     tracing::info!("stopping; a second signal leaves at once");
     stopping.send_replace(true);
@@ -102,13 +110,32 @@ pub async fn run(config: Config, started: Instant) -> Result<(), BrokerError> {
     outcome
 }
 
-/// Raises the process's limit as far as it goes. Segments may have half of it: connections need the rest.
-fn open_files_max(config: &Config) -> usize {
+/// Tells those concerned when a log dir fails.
+async fn until_no_log_dir_is_left(services: &Services) {
+    let manager = services.partitions.manager();
+    let mut failures = manager.failures().subscribe();
+    while !manager.have_all_failed() {
+        if failures.changed().await.is_err() {
+            return;
+        }
+        services.partitions.wake_offline();
+        services.groups.log_dir_failed();
+    }
+}
+
+/// Raises the process's limit of open files as far as it goes, and says how many of them the logs may have. Connections
+/// get no more than what is left: those behind wait in the backlog, where otherwise all would meet failing requests.
+fn share_descriptors(config: &mut Config) -> usize {
     let limit = sys::raise_open_file_limit().unwrap_or_else(|error| {
         tracing::warn!(%error, "the limit of open files stays as it was");
-        OPEN_FILES_LEAST
+        sys::open_file_limit()
     });
-    config.logs.open_files_max.unwrap_or_else(|| usize::try_from(limit / 2).unwrap_or(usize::MAX))
+    let shares = Descriptors::of(usize::try_from(limit).unwrap_or(usize::MAX), config.logs.open_files_max);
+    if shares.connections < config.network.connections_max {
+        config.network.connections_max = shares.connections;
+        tracing::debug!(limit, ?shares, "open files");
+    }
+    shares.logs
 }
 
 fn bind(config: &Config) -> Result<Vec<Bound>, BrokerError> {
@@ -120,8 +147,15 @@ fn bind(config: &Config) -> Result<Vec<Bound>, BrokerError> {
 }
 
 /// Opens what is on disk, recovering it where the last run did not end cleanly.
-async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
-    let first_dir = config.log_dirs.first().ok_or(BrokerError::NoLogDir)?;
+async fn open(mut config: Config, open_files_max: usize) -> Result<(watch::Sender<bool>, Arc<Services>), BrokerError> {
+    let store_dir = config.log_dirs.first().ok_or(BrokerError::NoLogDir)?.join(METADATA_DIR);
+    let has_store = LocalStore::exists(&store_dir);
+    if !has_store {
+        foreign::check(&config.log_dirs, &Path::new(METADATA_DIR).join(LocalStore::FILE_NAME), config.adopt)?;
+    }
+    if let Some(node_id) = foreign::node_id(&config.log_dirs) {
+        config.take_node_id(node_id);
+    }
     let options = ManagerOptions {
         node_id: config.node_id,
         cluster_id: config.cluster_id.as_deref(),
@@ -130,16 +164,24 @@ async fn open(config: Config, open_files_max: usize) -> Result<(watch::Sender<bo
     };
     let manager = LogManager::open(&config.log_dirs, &options)?;
     let cluster_id = manager.cluster_id().to_string();
-    let metadata = Arc::new(Metadata::load(Box::new(LocalStore::open(&first_dir.join(METADATA_DIR))?))?);
-    let leftovers = metadata.adopt(manager.found(), config.groups.clone()).await?;
+    let store = match config.adopt && !has_store {
+        true => metadata::take_over(&store_dir, &manager, &config)?,
+        false => LocalStore::open(&store_dir)?,
+    };
+    if config.adopt && has_store {
+        tracing::info!(store = %store_dir.display(), "--adopt: there is a store already; nothing to take over");
+    }
+    let metadata = Arc::new(Metadata::load(Box::new(store.in_dir(manager.first_dir())))?);
+    let are_all = manager.unopened().is_empty();
+    let leftovers = metadata.adopt(manager.found(), are_all, config.groups.clone()).await?;
     finish_deletions(&manager, &metadata, &leftovers)?;
     let was_clean = manager.was_clean();
     let partitions = Arc::new(Registry::new(manager, metadata.clone(), config.broker.clone()));
     let groups = GroupCoordinator::new(config.groups.clone(), metadata.clone(), partitions.clone());
-    let (recovered, loaded) = (partitions.clone(), groups.clone());
+    let (recovered, loaded, recovery_threads) = (partitions.clone(), groups.clone(), config.logs.recovery_threads);
     blocking(move || {
         if !was_clean {
-            recovered.open_found();
+            recovered.recover(recovery_threads);
         }
         loaded.load();
         Ok(())

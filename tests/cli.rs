@@ -46,6 +46,7 @@ fn help_names_options_sources_and_examples() {
             "--override <KEY=VALUE>",
             "--listen",
             "--data",
+            "--adopt",
             "--log",
             "OTTLA_LOG",
             "KAFKA_*",

@@ -1,13 +1,12 @@
 //! A log dir that Apache Kafka 4.3.1 wrote, read with our code and compared with what Kafka's own clients and tools
 //! say of it (`tests/data/README.md`).
 
+mod support;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use bytes::Bytes;
 use ottla::config::Compression;
 use ottla::log::checkpoint::{self, MetaProperties};
 use ottla::log::epoch_cache::EpochCache;
@@ -19,9 +18,9 @@ use ottla::protocol::builder::BatchBuilder;
 use ottla::protocol::compression::Codec;
 use ottla::protocol::records::{BatchRecords, EndTxnMarker};
 use ottla::protocol::validate::{self, ProduceRules};
-use ottla::types::{LeaderEpoch, NodeId, Offset, ProducerId, Timestamp, TopicId};
+use ottla::types::{LeaderEpoch, NodeId, Offset, ProducerId, Timestamp};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use support::kafka::{self, expected};
 
 const LIMIT_BYTES: usize = 64 << 20;
 
@@ -67,10 +66,6 @@ fn data_file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
 }
 
-fn expected() -> Value {
-    serde_json::from_reader(flate2::read::GzDecoder::new(File::open(data_file("expected.json.gz")).unwrap())).unwrap()
-}
-
 fn list(dir: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
@@ -91,50 +86,11 @@ fn files(partition: &Path, kind: FileKind) -> Vec<PathBuf> {
 
 /// The batches of a segment, each checked against its CRC.
 fn batches_of(segment: &Path) -> Vec<Batch> {
-    let mut bytes = Bytes::from(fs::read(segment).unwrap());
-    let mut batches = Vec::new();
-    while !bytes.is_empty() {
-        let batch = Batch::split_from(&mut bytes).unwrap();
-        batch.check_crc().unwrap();
-        batches.push(batch);
-    }
-    batches
+    kafka::batches(fs::read(segment).unwrap().into())
 }
 
 fn batches(partition: &Path) -> Vec<Batch> {
     files(partition, FileKind::Log).iter().flat_map(|segment| batches_of(segment)).collect()
-}
-
-/// The records of the data batches from `log_start` on, written as `expected.json` writes them.
-fn records_as_json(partition: &Path, log_start: i64) -> Vec<Value> {
-    let mut all = Vec::new();
-    for batch in batches(partition).iter().filter(|batch| !batch.header.attributes.is_control()) {
-        let records = BatchRecords::open(batch, LIMIT_BYTES).unwrap();
-        let timestamp_type = match batch.header.attributes.timestamp_type() {
-            TimestampType::CreateTime => 1,
-            TimestampType::LogAppendTime => 2,
-        };
-        for record in &records {
-            let record = record.unwrap();
-            let headers: Vec<_> = record
-                .headers()
-                .map(|header| {
-                    json!([String::from_utf8_lossy(header.key), header.value.map(|value| BASE64.encode(value))])
-                })
-                .collect();
-            all.push(json!({
-                "offset": records.offset(&record).0,
-                "timestamp_type": timestamp_type,
-                "timestamp": records.timestamp(&record).0,
-                "key": record.key.map(|key| BASE64.encode(key)),
-                "value_sha256": record.value.map(|value| format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(value)))),
-                "value_len": record.value.map(<[u8]>::len),
-                "headers": headers,
-            }));
-        }
-    }
-    all.retain(|record| record["offset"].as_i64().unwrap() >= log_start);
-    all
 }
 
 /// Applies a partition's batches to `state`, as a log does when it recovers.
@@ -177,7 +133,7 @@ fn every_record_is_what_kafkas_clients_read() {
     let data = KafkaData::unpack();
     let mut count = 0;
     for (partition, content) in data.expected() {
-        let records = records_as_json(&partition, content["log_start"].as_i64().unwrap());
+        let records = kafka::records_as_json(&batches(&partition), content["log_start"].as_i64().unwrap());
         let wanted = content["records"].as_array().unwrap();
         assert_eq!(records.len(), wanted.len(), "{}", partition.display());
         for (record, wanted) in records.iter().zip(wanted) {
@@ -521,9 +477,8 @@ fn partition_metadata_carries_the_topics_id() {
         checkpoint::write_partition_metadata(&path, id).unwrap();
         assert_eq!(fs::read(&path).unwrap(), kafkas);
         let topic = FolderName::parse(name_of(&partition)).unwrap().partition.topic;
-        if let Some(known) = expected["topics"][&*topic]["topic_id"].as_str() {
-            // The client that listed them writes plain base64.
-            assert_eq!(Some(id), TopicId::parse(&known.replace('+', "-").replace('/', "_")));
+        if let Some(known) = expected["topics"].get(&*topic) {
+            assert_eq!(id, kafka::topic_id(known), "{topic}");
         } else {
             assert!(topic.starts_with("__"), "{topic}");
         }

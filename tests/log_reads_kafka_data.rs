@@ -209,6 +209,35 @@ fn index_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
+fn a_producer_goes_on_where_kafka_saw_it_last() {
+    for killed in [false, true] {
+        let data = KafkaData::unpack();
+        if killed {
+            data.pretend_it_was_killed();
+        }
+        let manager = data.manager();
+        let mut producers = 0;
+        for (partition, id, _) in data.partitions() {
+            let (mut writer, reader) = manager.open_log(&partition, id, config()).unwrap();
+            let (batches, _) = read_all(&reader, u32::MAX);
+            let is_known = |batch: &&Batch| batch.header.has_producer_id() && !batch.header.attributes.is_control();
+            let Some(last) = batches.iter().rfind(is_known).cloned() else { continue };
+            let end = reader.end_offset();
+            let mut append = |batch: &Batch| writer.append(&mut [batch.clone()], LeaderEpoch(0), Timestamp::now());
+            let again = append(&last).unwrap();
+            assert_eq!((again.duplicate, again.base_offset), (true, last.header.base_offset), "{partition}");
+            let mut next = last.clone();
+            next.header.base_sequence = last.header.last_sequence() + 2;
+            assert!(append(&next).is_err(), "{partition}: a sequence is missing");
+            next.header.base_sequence -= 1;
+            assert_eq!(append(&next).unwrap().base_offset, end, "{partition}");
+            producers += 1;
+        }
+        assert_eq!(producers, 7, "of codecs and txn");
+    }
+}
+
+#[test]
 fn timestamps_lead_to_the_first_record_that_is_not_older() {
     KafkaData::unpack().with_each(|name, reader, _| {
         let (batches, _) = read_all(reader, u32::MAX);

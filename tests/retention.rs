@@ -171,6 +171,9 @@ fn what_is_older_than_retention_ms_goes_and_a_change_of_it_counts_from_the_next_
     // All of it; the log goes on where it was.
     alter(&mut client, &[("internal.segment.bytes", "100"), ("retention.bytes", "0")]);
     await_earliest(&mut client, 3);
+    // Files go once the start is on disk.
+    await_files(&broker, "log", 1);
+    await_files(&broker, "deleted", 0);
     let data = broker.data().clone();
     broker.kill();
     let broker = Broker::start_on(&data, &[]);

@@ -103,7 +103,7 @@ impl Client {
     pub fn consume_until(&mut self, topic: &'static str, mib: u64, stop: &AtomicBool, read: &AtomicU64) {
         let (mut offset, mut bytes) = (0, 0);
         while bytes < mib * (BATCH_BYTES as u64) * 99 / 100 && !stop.load(Ordering::Relaxed) {
-            self.send(&fetch(topic, offset));
+            self.send(&fetch(topic, 0, offset, FETCH_BYTES));
             let response: FetchResponse = decode(self.receive(), ApiKey::Fetch, 12);
             let partition = &response.responses[0].partitions[0];
             assert_eq!(partition.error_code, 0);
@@ -114,6 +114,18 @@ impl Client {
                 offset = Batch::split_from(&mut records).unwrap().header.next_offset().0;
             }
         }
+    }
+
+    /// One fetch, as a consumer without a session sends it.
+    pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Fetched {
+        self.send(&fetch(topic, partition, offset, bytes_max));
+        let response: FetchResponse = decode(self.receive(), ApiKey::Fetch, 12);
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let mut records = partition.records.clone().unwrap_or_default();
+        let bytes = records.len();
+        let first = (bytes > 0).then(|| Batch::split_from(&mut records).unwrap().header.base_offset.0);
+        Fetched { bytes, first_offset: first }
     }
 
     fn send(&mut self, frame: &[u8]) {
@@ -129,23 +141,36 @@ impl Client {
     }
 }
 
+/// What a fetch found.
+pub struct Fetched {
+    pub bytes: usize,
+    pub first_offset: Option<i64>,
+}
+
+/// One record of 100 bytes.
+pub fn small_batch() -> Batch {
+    BatchBuilder::new(Timestamp::now()).record(None, Some(&[0x5a; 100])).build().unwrap()
+}
+
 /// One batch of 1 KiB records, just under 1 MiB with its header.
-fn batch() -> Batch {
+pub fn batch() -> Batch {
     let value = [0x5a; RECORD_BYTES];
     let records = BATCH_BYTES / (RECORD_BYTES + 16);
     let builder = (0..records).fold(BatchBuilder::new(Timestamp::now()), |batch, _| batch.record(None, Some(&value)));
     builder.build().unwrap()
 }
 
-fn fetch(topic: &'static str, offset: i64) -> Bytes {
-    let partition =
-        FetchPartition::default().with_partition(0).with_fetch_offset(offset).with_partition_max_bytes(FETCH_BYTES);
-    let topic =
-        FetchTopic::default().with_topic(StrBytes::from_static_str(topic).into()).with_partitions(vec![partition]);
+fn fetch(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> Bytes {
+    let partition = FetchPartition::default()
+        .with_partition(partition)
+        .with_fetch_offset(offset)
+        .with_partition_max_bytes(bytes_max);
+    let name = StrBytes::from_string(topic.to_owned());
+    let topic = FetchTopic::default().with_topic(name.into()).with_partitions(vec![partition]);
     let request = FetchRequest::default()
         .with_max_wait_ms(500)
         .with_min_bytes(1)
-        .with_max_bytes(FETCH_BYTES)
+        .with_max_bytes(bytes_max)
         .with_session_epoch(-1)
         .with_topics(vec![topic]);
     frame(ApiKey::Fetch, 12, &request)

@@ -6,7 +6,8 @@
 //! cached file. Broker and limit run in turn (A B A B …); the medians are compared. Ratios are the result; absolute
 //! figures depend on the machine.
 //!
-//! The scenarios: `startup`, `throughput`, `cold`; those named on the command line, else all.
+//! The scenarios: `startup`, `throughput`, `cold`, `partitions`, `seeks`, `recovery`; those named on the command line, else
+//! the first three.
 //!
 //! `-- --mib N` sets the data moved in each run (default 1024), `--rounds N` the number of pairs (default 3), `--cold-mib N`
 //! how much old data the cold scenario has (default 4096).
@@ -14,8 +15,12 @@
 
 mod client;
 mod cold;
+mod data;
+mod partitions;
 mod process;
 mod raw;
+mod recovery;
+mod seeks;
 
 use std::time::{Duration, Instant};
 
@@ -48,6 +53,13 @@ fn main() {
         at.map_or(default, |at| args[at + 1].parse().expect("a number"))
     };
     let options = Options { mib: number("--mib", 1024), rounds: number("--rounds", 3) as usize };
+    let is_named = |name: &str| args.iter().any(|arg| arg == name);
+    match () {
+        () if is_named("partitions") => return partitions::run(number("--partitions", 10_000)),
+        () if is_named("seeks") => return seeks::run(),
+        () if is_named("recovery") => return recovery::run(number("--mib", 4096)),
+        () => {}
+    }
     println!("{} MiB in each run, {} rounds, batches of 1 MiB of 1 KiB records\n", options.mib, options.rounds);
     let scenarios: [(&str, &dyn Fn()); 3] = [
         ("startup", &startup),

@@ -29,6 +29,13 @@ impl Process {
         Process { child: command.spawn().unwrap(), port }
     }
 
+    /// Asks a broker to stop, and waits until it has, in good order.
+    pub fn stop(mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla::config::{BrokerValues, TopicConfig};
 use ottla::log::names::{FileKind, FileName, FileState};
+use ottla::log::open_files::OpenFiles;
 use ottla::log::{DirContext, LogError, LogReader, OpenOptions, ReadLimit};
 use ottla::protocol::batch::Batch;
 use ottla::sys::{self, FileSlice};
@@ -24,6 +26,8 @@ pub(crate) struct Opening {
     pub(crate) log_start_offset: Offset,
     pub(crate) segment_bytes: u32,
     pub(crate) index_interval_bytes: u32,
+    pub(crate) compact: bool,
+    pub(crate) open_files_max: usize,
 }
 
 impl Folder {
@@ -73,6 +77,9 @@ impl Folder {
         let mut config = TopicConfig::resolve(&BrokerValues::default(), &BTreeMap::new());
         config.segment_bytes = opening.segment_bytes;
         config.index_interval_bytes = opening.index_interval_bytes;
+        config.compact = opening.compact;
+        let open_files = Arc::new(OpenFiles::up_to(opening.open_files_max));
+        let context = DirContext::new(self.log_dir(), Arc::default(), open_files, Arc::default());
         OpenOptions {
             dir: self.dir(),
             topic_id: TopicId::parse("AAAAAAAAAAAAAAAAAAAAAg").expect("an id"),
@@ -81,7 +88,7 @@ impl Folder {
             log_start_offset: opening.log_start_offset,
             recovery_point: opening.recovery_point,
             clean: opening.clean,
-            context: DirContext::detached(self.log_dir()),
+            context: Arc::new(context),
         }
     }
 }

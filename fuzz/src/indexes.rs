@@ -125,5 +125,13 @@ fn batch(index: i64) -> Batch {
 
 fn opening(clean: bool, recovery_point: Offset) -> Opening {
     let log_start_offset = Offset::ZERO;
-    Opening { clean, recovery_point, log_start_offset, segment_bytes: SEGMENT_BYTES, index_interval_bytes: 100 }
+    Opening {
+        clean,
+        recovery_point,
+        log_start_offset,
+        segment_bytes: SEGMENT_BYTES,
+        index_interval_bytes: 100,
+        compact: false,
+        open_files_max: usize::MAX,
+    }
 }

@@ -27,7 +27,7 @@ const CLEAN: u8 = 1;
 const CLOSED: u8 = 2;
 const CLEAN_AGAIN: u8 = 4;
 const FLUSHED: u8 = 8;
-const RELEASED: u8 = 16;
+const SETTLED: u8 = 16;
 const NOT_APPENDED_TO: u8 = 32;
 const TRIMMED: u8 = 64;
 
@@ -42,7 +42,7 @@ pub fn run(input: &[u8]) {
     let damaged = verify(&folder);
     let before = folder.segments();
     let was_swapping = folder.files().iter().any(|(name, _)| name.ends_with(".swap"));
-    let is_sound = !was_swapping && Stored::of(&folder).is_some_and(|stored| stored.reaches(&scenario.opening));
+    let is_sound = !was_swapping && Stored::of(&folder).is_some_and(|stored| stored.is_sound_for(&scenario.opening));
     let halves = match log::open(folder.options(scenario.opening)) {
         Ok(halves) => halves,
         Err(error) if was_swapping => return drop(error),
@@ -56,7 +56,8 @@ pub fn run(input: &[u8]) {
     // What was sound, and what recovery has read whole, is certain from here on.
     let first = folder.segments().first().map(|(base, _)| *base);
     let is_read_whole = !scenario.opening.clean && first.is_none_or(|first| scenario.opening.recovery_point <= first);
-    let is_certain = is_sound || is_read_whole;
+    let is_certain =
+        is_sound || is_read_whole && Stored::of(&folder).is_some_and(|stored| stored.keeps(&scenario.opening));
     let first = live(&folder, &scenario, halves, appends, is_certain);
     let second = match log::open(folder.options(first.next)) {
         Ok(halves) => live(&folder, &scenario, halves, Input(&[]), is_certain),
@@ -88,6 +89,8 @@ impl Scenario {
                 recovery_point: Offset(input.offset()),
                 log_start_offset: Offset(input.offset()),
                 segment_bytes: [35_000, 100_000, 1 << 20, 1 << 30][usize::from(sizes & 3)],
+                compact: sizes & 64 != 0,
+                open_files_max: if sizes & 128 == 0 { usize::MAX } else { 1 },
                 index_interval_bytes: [0, 100, 1000, 4096][usize::from(sizes >> 4 & 3)],
             },
         }
@@ -146,19 +149,26 @@ fn live(
     if scenario.has(TRIMMED) {
         trim(&mut writer, &reader);
     }
-    if scenario.has(RELEASED) {
-        (0..2).for_each(|_| reader.release_idle_files());
+    if scenario.has(SETTLED) {
+        settle(&mut writer, &reader);
     }
     let last = show();
     let is_closed = scenario.has(CLOSED);
-    let recovery_point = if is_closed {
-        writer.close().expect("a flush to a file system that works")
-    } else {
-        reader.recovery_point()
-    };
+    let recovery_point =
+        if is_closed { writer.close().expect("a flush to a file system that works") } else { reader.recovery_point() };
     let clean = is_closed && scenario.has(CLEAN_AGAIN);
     let next = Opening { clean, recovery_point, log_start_offset: last.start_offset, ..scenario.opening };
     Life { first, last, next }
+}
+
+/// As the clock does to a log that nobody has appended to for a while: the recovery point moves to its end.
+fn settle(writer: &mut LogWriter, reader: &LogReader) {
+    let settled = [(); 2].map(|()| writer.settle().expect("a file system that works"));
+    if let Some(end) = settled[1] {
+        reader.flush().expect("a file system that works");
+        writer.settled(end);
+        assert_eq!(reader.recovery_point(), end);
+    }
 }
 
 /// As DeleteRecords does, at the middle of the log.
@@ -243,14 +253,13 @@ fn verify(folder: &Folder) -> u64 {
     counts.damaged
 }
 
-/// Damage is reported and stays what it was. Where it does not lie in the last segment, that one's torn tail may be gone.
+/// Damage is reported and stays what it was. Elsewhere tails may be gone that were not flushed.
 fn damage_is_left_alone(folder: &Folder, before: &[(Offset, Vec<u8>)], error: &LogError) {
     let after: BTreeMap<_, _> = folder.segments().into_iter().collect();
-    let last = before.iter().rposition(|(_, content)| !content.is_empty());
-    for (index, (base, content)) in before.iter().enumerate() {
+    for (base, content) in before {
         let left = after.get(base).map_or(&[][..], Vec::as_slice);
         let is_named = matches!(error, LogError::Damaged { path, .. } if path.ends_with(format!("{:020}.log", base.0)));
-        let may_be_cut = last == Some(index) && !is_named && content.starts_with(left);
+        let may_be_cut = !is_named && content.starts_with(left);
         assert!(left == content || may_be_cut, "segment {base} was changed, yet: {error}");
     }
 }
@@ -260,17 +269,22 @@ struct Stored {
     batches: Vec<Batch>,
     /// After a crash an empty segment at the end counts for nothing.
     ends_empty: bool,
+    /// Bases of segments that do not begin where the one before them ends.
+    gaps: Vec<Offset>,
     end: Offset,
 }
 
 impl Stored {
     /// `None` where there is anything but whole batches with offsets that rise.
     fn of(folder: &Folder) -> Option<Stored> {
-        let mut stored = Stored { batches: Vec::new(), ends_empty: false, end: Offset::ZERO };
+        let mut stored = Stored { batches: Vec::new(), ends_empty: false, gaps: Vec::new(), end: Offset::ZERO };
         for (index, (base, content)) in folder.segments().into_iter().enumerate() {
             stored.ends_empty = content.is_empty() && index > 0;
             if base < stored.end {
                 return None;
+            }
+            if base > stored.end && index > 0 {
+                stored.gaps.push(base);
             }
             stored.end = base;
             let mut rest = Bytes::from(content);
@@ -288,8 +302,15 @@ impl Stored {
         Some(stored)
     }
 
-    fn reaches(&self, opening: &Opening) -> bool {
-        !self.ends_empty && opening.recovery_point <= self.end
+    /// Nothing is to be cut or missed.
+    fn is_sound_for(&self, opening: &Opening) -> bool {
+        !self.ends_empty && opening.recovery_point <= self.end && self.keeps(opening)
+    }
+
+    /// Where a log that is not compacted lacks offsets at a segment's end, recovery takes what follows for left by a loss of
+    /// power.
+    fn keeps(&self, opening: &Opening) -> bool {
+        opening.compact || self.gaps.iter().all(|begin| *begin <= opening.log_start_offset)
     }
 
     fn batches_from(&self, offset: Offset) -> Vec<Bytes> {

@@ -2,6 +2,7 @@
 //!
 //! - The first question for a group makes `__consumer_offsets`. Unlike Kafka, which answers COORDINATOR_NOT_AVAILABLE until
 //!   the topic is there, the answer waits for it: creating it is one local commit.
+//! - A group whose log is in a failed log dir has no coordinator until a restart: COORDINATOR_NOT_AVAILABLE.
 //! - Transactions: this broker, too. Producers without a transactional id never ask, and those with one hear from
 //!   InitProducerId what is wrong instead of looking for a coordinator without end.
 //! - Share groups have no coordinator: INVALID_REQUEST, as from a Kafka broker without one.
@@ -44,31 +45,40 @@ pub(super) async fn find(ctx: &Context, request: FindCoordinatorRequest) -> Resu
     };
     let (host, port) = ctx.advertised();
     let this = Node { id: ctx.services.config.node_id.0, host: host.into(), port: port.into() };
-    Ok(response(ctx.version, &request.coordinator_keys, found.map(|()| this)))
+    let is_offline = |key: &str| request.key_type == GROUP && ctx.services.groups.is_offline(key);
+    let find = |key: &StrBytes| match found {
+        Ok(()) if is_offline(key) => Err(ErrorCode::CoordinatorNotAvailable),
+        found => found.map(|()| this.clone()),
+    };
+    if ctx.version < SEVERAL_KEYS_SINCE {
+        return Ok(single_response(find(&request.key)));
+    }
+    let coordinators = request.coordinator_keys.iter().map(|key| coordinator(key, find(key)));
+    Ok(FindCoordinatorResponse::default().with_coordinators(coordinators.collect()))
 }
 
-fn response(version: i16, keys: &[StrBytes], found: Result<Node, ErrorCode>) -> FindCoordinatorResponse {
+fn single_response(found: Result<Node, ErrorCode>) -> FindCoordinatorResponse {
     let error_code = found.as_ref().err().map_or(0, ErrorCode::code);
     // Where there is no error, Kafka's text is that of `Errors.NONE`.
     let message = found.as_ref().err().map_or_else(|| "NONE".to_owned(), ToString::to_string);
     let node = found.unwrap_or(Node::NONE);
-    if version < SEVERAL_KEYS_SINCE {
-        return FindCoordinatorResponse::default()
-            .with_error_code(error_code)
-            .with_error_message(Some(message.into()))
-            .with_node_id(BrokerId(node.id))
-            .with_host(node.host)
-            .with_port(node.port);
-    }
-    let coordinator = |key: &StrBytes| {
-        Coordinator::default()
-            .with_key(key.clone())
-            .with_error_code(error_code)
-            .with_node_id(BrokerId(node.id))
-            .with_host(node.host.clone())
-            .with_port(node.port)
-    };
-    FindCoordinatorResponse::default().with_coordinators(keys.iter().map(coordinator).collect())
+    FindCoordinatorResponse::default()
+        .with_error_code(error_code)
+        .with_error_message(Some(message.into()))
+        .with_node_id(BrokerId(node.id))
+        .with_host(node.host)
+        .with_port(node.port)
+}
+
+fn coordinator(key: &StrBytes, found: Result<Node, ErrorCode>) -> Coordinator {
+    let error_code = found.as_ref().err().map_or(0, ErrorCode::code);
+    let node = found.unwrap_or(Node::NONE);
+    Coordinator::default()
+        .with_key(key.clone())
+        .with_error_code(error_code)
+        .with_node_id(BrokerId(node.id))
+        .with_host(node.host)
+        .with_port(node.port)
 }
 
 #[cfg(test)]
@@ -84,22 +94,22 @@ mod tests {
     #[test]
     fn older_versions_get_one_node_and_newer_ones_one_for_each_key() {
         for version in 0..=6 {
-            let found = response(version, &["a".into(), "b".into()], Ok(this()));
-            found.encode(&mut bytes::BytesMut::new(), version).unwrap();
-            let nodes: Vec<_> = match version {
-                0..=3 => vec![(found.node_id.0, found.port)],
-                _ => found.coordinators.iter().map(|found| (found.node_id.0, found.port)).collect(),
+            let found = match version {
+                0..SEVERAL_KEYS_SINCE => single_response(Ok(this())),
+                _ => FindCoordinatorResponse::default().with_coordinators(vec![coordinator(&"a".into(), Ok(this()))]),
             };
-            assert_eq!(nodes, if version < 4 { vec![(1, 9092)] } else { vec![(1, 9092); 2] });
+            found.encode(&mut bytes::BytesMut::new(), version).unwrap();
+            let (id, port) =
+                found.coordinators.first().map_or((found.node_id, found.port), |found| (found.node_id, found.port));
+            assert_eq!((id.0, port), (1, 9092));
         }
     }
 
     #[test]
     fn an_error_names_no_node() {
-        let failed = response(6, &["a".into()], Err(ErrorCode::InvalidRequest));
-        let coordinator = &failed.coordinators[0];
-        assert_eq!((coordinator.error_code, coordinator.node_id.0, coordinator.port), (42, -1, -1));
-        let failed = response(3, &[], Err(ErrorCode::CoordinatorNotAvailable));
+        let failed = coordinator(&"a".into(), Err(ErrorCode::InvalidRequest));
+        assert_eq!((failed.error_code, failed.node_id.0, failed.port), (42, -1, -1));
+        let failed = single_response(Err(ErrorCode::CoordinatorNotAvailable));
         assert_eq!((failed.error_code, failed.node_id.0, failed.host.as_str()), (15, -1, ""));
     }
 }

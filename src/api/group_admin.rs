@@ -40,11 +40,20 @@ pub(super) async fn list(ctx: &Context, request: ListGroupsRequest) -> Result<Li
 }
 
 pub(super) async fn delete(ctx: &Context, request: DeleteGroupsRequest) -> Result<DeleteGroupsResponse, Refused> {
-    let results = each_once(&request.groups_names, |group| group).map(|group| {
-        let error_code = ctx.services.groups.delete(group).err().map_or(0, |error| error.code());
-        DeletableGroupResult::default().with_group_id(group.clone()).with_error_code(error_code)
-    });
-    Ok(DeleteGroupsResponse::default().with_results(results.collect()))
+    let coordinator = &ctx.services.groups;
+    let groups = each_once(&request.groups_names, |group| group);
+    // All first: they share the waits for the disk.
+    let deleted: Vec<_> = groups.map(|group| (group, coordinator.delete(group))).collect();
+    let mut results = Vec::with_capacity(deleted.len());
+    for (group, deleted) in deleted {
+        let deleted = match deleted {
+            Ok(()) => coordinator.committed(group).await,
+            refused => refused,
+        };
+        let error_code = deleted.err().map_or(0, |error| error.code());
+        results.push(DeletableGroupResult::default().with_group_id(group.clone()).with_error_code(error_code));
+    }
+    Ok(DeleteGroupsResponse::default().with_results(results))
 }
 
 /// The items without those whose group was named before: a request of some MiB must not be answered with all that is

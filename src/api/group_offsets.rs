@@ -35,14 +35,15 @@ const GROUP_ERROR_SINCE: i16 = 2;
 
 pub(super) async fn commit(ctx: &Context, request: OffsetCommitRequest) -> Result<OffsetCommitResponse, Refused> {
     let image = ctx.services.metadata.image();
-    Ok(ctx.services.groups.commit(ctx.version, &request, |topic, partition| topic_id(&image, topic, partition)))
+    let topic_id = |topic: &str, partition| topic_id(&image, topic, partition);
+    Ok(ctx.services.groups.commit(ctx.version, &request, topic_id).await)
 }
 
 pub(super) async fn delete(ctx: &Context, request: OffsetDeleteRequest) -> Result<OffsetDeleteResponse, Refused> {
     let image = ctx.services.metadata.image();
     let exists = |topic: &str, partition| topic_id(&image, topic, partition).is_some();
     let response = OffsetDeleteResponse::default();
-    Ok(match ctx.services.groups.delete_offsets(&request, exists) {
+    Ok(match ctx.services.groups.delete_offsets(&request, exists).await {
         Ok(topics) => response.with_topics(topics),
         Err(error) => response.with_error_code(error.code()),
     })

@@ -52,7 +52,7 @@ pub(super) async fn heartbeat(ctx: &Context, request: HeartbeatRequest) -> Resul
 }
 
 pub(super) async fn leave(ctx: &Context, request: LeaveGroupRequest) -> Result<LeaveGroupResponse, Refused> {
-    let left = ctx.services.groups.leave(&normalized(ctx.version, request));
+    let left = ctx.services.groups.leave(&normalized(ctx.version, request)).await;
     Ok(leave_response(ctx.version, left))
 }
 

@@ -121,7 +121,7 @@ fn find(
 /// A bare offset, with the epoch in which the record there was written; the newest one for the log's end.
 fn at(partition: &Partition, offset: Offset) -> TimestampedOffset {
     let log = partition.reader();
-    let leader_epoch = log.epoch_at(offset).or(log.latest_epoch()).unwrap_or(Partition::LEADER_EPOCH);
+    let leader_epoch = log.epoch_at(offset).or(log.latest_epoch()).unwrap_or(partition.leader_epoch);
     TimestampedOffset { offset, leader_epoch, ..NOTHING }
 }
 

@@ -6,6 +6,8 @@
 //!   partitions and configs that the group coordinator wants; `__transaction_state` is not made, as transactions are not
 //!   served. What cannot be made is UNKNOWN_TOPIC_OR_PARTITION or says what is wrong with it.
 //! - Topics are answered in the order in which they are asked for, each once.
+//! - A partition whose log cannot be used has no leader (LEADER_NOT_AVAILABLE) and nobody in sync, as after Kafka's
+//!   controller has learnt of a failed log dir.
 //! - v1 brings the controller, v2 the cluster id, v8 authorized operations (KIP-430; all, as there is no authorizer; the
 //!   cluster's only until v10), v10 topic ids (KIP-516), v12 asks by id: then names are not looked at. v13 brings an
 //!   error for the whole answer, which a broker does not use (KIP-1102).
@@ -27,12 +29,13 @@ use super::cluster::authorized_operations;
 use super::{Context, Refused};
 use crate::log::names::{is_internal_topic, validate_topic_name};
 use crate::metadata::{Image, Topic};
-use crate::partition::Partition;
 use crate::protocol::ErrorCode;
 use crate::types::TopicId;
 
 pub(super) use describe_topic_partitions::describe_topic_partitions;
 
+/// `MetadataResponse.NO_LEADER_ID`.
+const NO_LEADER: BrokerId = BrokerId(-1);
 const AUTHORIZED_OPERATIONS_SINCE: i16 = 8;
 const CLUSTER_OPERATIONS_UNTIL: i16 = 10;
 const IDS_ASKED_SINCE: i16 = 12;
@@ -147,12 +150,17 @@ fn failed(code: ErrorCode, name: Option<TopicName>) -> MetadataResponseTopic {
 fn known(ctx: &Context, topic: &Topic) -> MetadataResponseTopic {
     let node = node_id(ctx);
     let partition = |index| {
-        MetadataResponsePartition::default()
+        let partition = MetadataResponsePartition::default()
             .with_partition_index(index)
-            .with_leader_id(node)
-            .with_leader_epoch(Partition::LEADER_EPOCH.0)
-            .with_replica_nodes(vec![node])
-            .with_isr_nodes(vec![node])
+            .with_leader_epoch(topic.leader_epoch.0)
+            .with_replica_nodes(vec![node]);
+        match ctx.services.partitions.is_offline(topic, index) {
+            false => partition.with_leader_id(node).with_isr_nodes(vec![node]),
+            true => partition
+                .with_error_code(ErrorCode::LeaderNotAvailable.code())
+                .with_leader_id(NO_LEADER)
+                .with_offline_replicas(vec![node]),
+        }
     };
     MetadataResponseTopic::default()
         .with_name(Some(wire_name(topic)))

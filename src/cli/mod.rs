@@ -67,6 +67,9 @@ pub struct Serve {
     /// Keep the data here (log.dirs); several by commas.
     #[arg(long, value_name = "DIR", value_delimiter = ',')]
     data: Vec<String>,
+    /// Take over the directory of a Kafka that was stopped, or one of ottla's whose metadata was lost.
+    #[arg(long)]
+    adopt: bool,
     /// What to log, as in tracing's EnvFilter.
     #[arg(long, value_name = "FILTER", env = "OTTLA_LOG", default_value = "info")]
     log: String,
@@ -124,7 +127,8 @@ impl Serve {
         if !self.data.is_empty() {
             raw.data(&self.data);
         }
-        Ok(raw.validate()?)
+        let (config, warnings) = raw.validate()?;
+        Ok((Config { adopt: self.adopt, ..config }, warnings))
     }
 
     /// Starts logging to stderr, in UTC.

@@ -16,7 +16,7 @@ use crate::metadata::LocalStore;
 use progress::Progress;
 
 const METADATA_FOLDER: &str = "__metadata";
-const METADATA_OUTCOME: &str = "stops the start; if it is moved away, topics come back from their folders";
+const METADATA_OUTCOME: &str = "stops the start; if it is moved away, --adopt brings topics back from their folders";
 
 const LIVE: &str =
     ": its files move while they are read, and what looks like damage at the end of a log may be an append under way";

@@ -11,7 +11,7 @@ use super::listeners;
 use super::raw::{RawConfig, Setting};
 use super::topic_keys;
 use super::values::BrokerValues;
-use super::{Cleaner, Config, Groups, InvalidConfig, Logs, Network, Topics};
+use super::{Cleaner, Config, Groups, InvalidConfig, Logs, NODE_ID, Network, Topics};
 use crate::types::NodeId;
 
 const QUEUED_BYTES: &str = "queued.max.request.bytes";
@@ -27,10 +27,12 @@ impl RawConfig {
         check_inter_broker_listener(&values, &listeners)?;
         warnings.extend(left_out);
         let config = Config {
-            node_id: NodeId(values.number("node.id")?),
+            node_id: NodeId(values.number(NODE_ID)?),
             cluster_id: values.text("cluster.id").map(str::to_owned),
             listeners,
             log_dirs: log_dirs(&values),
+            kafka_metadata_dir: values.text("metadata.log.dir").map(PathBuf::from),
+            adopt: false,
             network: network(&values)?,
             topics: topics(&values)?,
             groups: groups(&values)?,

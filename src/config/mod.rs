@@ -23,6 +23,8 @@ pub use self::topic::{check_topic, check_topic_value, is_topic_list, without_eff
 pub use self::values::BrokerValues;
 use crate::types::{NodeId, TimestampType};
 
+const NODE_ID: &str = "node.id";
+
 /// Everything the broker was told, validated.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -34,6 +36,10 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// `log.dirs` or `log.dir`; the first one holds the metadata.
     pub log_dirs: Vec<PathBuf>,
+    /// `metadata.log.dir`: where a Kafka kept its cluster metadata, if not in one of `log_dirs`. Only read, by `adopt`.
+    pub kafka_metadata_dir: Option<PathBuf>,
+    /// `--adopt`: take over what a Kafka left in the log dirs, or what a lost metadata store knew.
+    pub adopt: bool,
     pub network: Network,
     pub topics: Topics,
     pub groups: Groups,
@@ -48,6 +54,16 @@ pub struct Config {
     pub producer_id_expiration: Duration,
     /// The broker's keys as they stand, for DescribeConfigs and for the defaults of topics.
     pub broker: BrokerValues,
+}
+
+impl Config {
+    /// Goes by the node id that the log dirs were given, unless one was configured: then it must be the same.
+    pub fn take_node_id(&mut self, found: NodeId) {
+        if !self.broker.is_said(NODE_ID) {
+            self.node_id = found;
+            self.broker.say_node_id(found);
+        }
+    }
 }
 
 /// One entry of `listeners`.

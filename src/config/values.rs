@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::broker_keys::{self, BROKER_KEYS};
 use super::key::{Key, split_list};
 use super::topic_keys::{INTERNAL_SEGMENT_BYTES, TOPIC_KEYS, TopicKey};
-use super::{Described, InvalidConfig, Source};
+use super::{Described, InvalidConfig, NODE_ID, Source};
+use crate::types::NodeId;
 
 /// The broker's effective keys and values as strings, each with where it came from.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +72,13 @@ impl BrokerValues {
             .skip_while(|&(name, ..)| name != key.name)
             .map(|(name, value, source)| (name.to_owned(), (!key.sensitive()).then(|| value.to_owned()), source))
             .collect()
+    }
+
+    /// As if `node.id` had been configured.
+    pub(super) fn say_node_id(&mut self, id: NodeId) {
+        for name in [NODE_ID, "broker.id"] {
+            self.said.insert(name, id.0.to_string());
+        }
     }
 
     pub(super) fn is_said(&self, name: &str) -> bool {

@@ -1,6 +1,8 @@
 //! The log of a coordinator: one partition of an internal topic per shard.
 
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -46,9 +48,18 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Appends a batch and gives the offset of its first record.
     fn append(&self, shard: i32, batch: Batch) -> Result<Offset, ErrorCode>;
 
+    /// What answers have to wait for that depend on what was appended so far.
+    fn uncommitted(&self, shard: i32) -> Option<Committing>;
+
+    /// Whether the shard's log is lost to this broker until a restart.
+    fn is_offline(&self, shard: i32) -> bool;
+
     /// Hands every batch to `each`, in order. Blocking.
     fn replay(&self, shard: i32, each: &mut dyn FnMut(Batch) -> Result<(), LoadError>) -> Result<(), LoadError>;
 }
+
+/// Ends when appended batches are committed, or cannot be.
+pub type Committing = Pin<Box<dyn Future<Output = Result<(), ErrorCode>> + Send>>;
 
 /// The partitions of an internal topic that this broker leads.
 #[derive(Debug)]
@@ -76,6 +87,21 @@ impl Journal for PartitionJournal {
     fn append(&self, shard: i32, batch: Batch) -> Result<Offset, ErrorCode> {
         let partition = self.partitions.by_name(self.topic, shard).map_err(|error| error.error_code())?;
         Ok(partition.append_internal(batch, Timestamp::now())?.base_offset)
+    }
+
+    fn uncommitted(&self, shard: i32) -> Option<Committing> {
+        let partition = match self.partitions.by_name(self.topic, shard) {
+            Ok(partition) => partition,
+            // Lost since the append.
+            Err(error) => return Some(Box::pin(std::future::ready(Err(error.error_code())))),
+        };
+        let flush = partition.group_commit(partition.offsets().log_end.plus(-1))?;
+        Some(Box::pin(async move { partition.flushed(flush).await }))
+    }
+
+    fn is_offline(&self, shard: i32) -> bool {
+        let image = self.metadata.image();
+        image.topic(self.topic).is_some_and(|topic| self.partitions.is_offline(topic, shard))
     }
 
     fn replay(&self, shard: i32, each: &mut dyn FnMut(Batch) -> Result<(), LoadError>) -> Result<(), LoadError> {

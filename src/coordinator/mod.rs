@@ -8,4 +8,4 @@ mod state_machine;
 mod testing;
 mod timers;
 
-pub use journal::{Journal, LoadError, PartitionJournal};
+pub use journal::{Committing, Journal, LoadError, PartitionJournal};

@@ -2,8 +2,8 @@
 //!
 //! A shard is a pure, synchronous state machine under one lock (Kafka's `CoordinatorRuntime`). An operation says which
 //! records it wants to write; they are appended while the lock is held, so that the order of the log is the order of the
-//! state, and only then take effect. Today what is appended is committed; a wait for fsync or for replicas
-//! belongs between the append and the answer ([`Session::write`]).
+//! state, and only then take effect. Answers wait until what was appended is committed ([`Runtime::committed`]); a wait
+//! for replicas belongs there, too.
 
 use std::sync::Arc;
 
@@ -106,6 +106,26 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         self.run_on(index, shard, now, operation)
     }
 
+    /// Waits until everything that was written so far to the shard of `key` is committed: what an answer rests on must not
+    /// be lost when it is given.
+    pub(super) async fn committed(&self, key: &str) -> Result<(), ErrorCode> {
+        let Some(shard) = self.shard_of(key) else { return Ok(()) };
+        match self.journal.uncommitted(shard) {
+            None => Ok(()),
+            Some(committing) => committing.await.map_err(append_error),
+        }
+    }
+
+    /// Whether the log behind `key` is lost to this broker.
+    pub(super) fn is_offline(&self, key: &str) -> bool {
+        self.shard_of(key).is_some_and(|shard| self.journal.is_offline(shard))
+    }
+
+    fn shard_of(&self, key: &str) -> Option<i32> {
+        let shards = usize::try_from(self.journal.shards()?).ok()?;
+        i32::try_from(partition_for(key, shards)).ok()
+    }
+
     /// Runs an operation on every shard that is served, and collects what they give.
     pub(super) fn on_all<R>(&self, now: Now, mut operation: impl FnMut(&mut Session<'_, M, J>) -> R) -> Vec<R> {
         let shards = self.shards(now);
@@ -189,6 +209,16 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
         let Some(deadline) = deadline else { return };
         if self.armed.lock().is_none_or(|armed| deadline < armed) {
             self.rearm.notify_one();
+        }
+    }
+
+    /// Shards whose log is lost are not served any more (`GroupCoordinator.onResignation`).
+    pub(super) fn log_dir_failed(&self) {
+        let Some(shards) = self.shards.read().clone() else { return };
+        for (shard, index) in shards.iter().zip(0..) {
+            if self.journal.is_offline(index) {
+                unload(std::slice::from_ref(shard));
+            }
         }
     }
 

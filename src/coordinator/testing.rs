@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
-use super::journal::{Journal, LoadError};
+use super::journal::{Committing, Journal, LoadError};
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::{Batch, BatchError};
 use crate::types::Offset;
@@ -18,6 +19,10 @@ struct Topic {
     failure: Option<ErrorCode>,
     /// The shard that cannot be read.
     damaged: Option<i32>,
+    /// The shard whose log dir has failed.
+    offline: Option<i32>,
+    /// What appends wait for, if they do: the outcome, once there is one.
+    commit: Option<watch::Receiver<Option<Result<(), ErrorCode>>>>,
 }
 
 /// Clones share what is stored: a second coordinator over it is a restarted broker.
@@ -47,6 +52,17 @@ impl MemoryJournal {
         self.0.lock().damaged = Some(shard);
     }
 
+    pub(super) fn take_offline(&self, shard: i32) {
+        self.0.lock().offline = Some(shard);
+    }
+
+    /// Nothing that is appended is committed before its outcome is sent.
+    pub(super) fn hold_commits(&self) -> watch::Sender<Option<Result<(), ErrorCode>>> {
+        let (outcome, commit) = watch::channel(None);
+        self.0.lock().commit = Some(commit);
+        outcome
+    }
+
     pub(super) fn push(&self, shard: i32, batch: Batch) {
         self.0.lock().batches.entry(shard).or_default().push(batch);
     }
@@ -69,6 +85,18 @@ impl Journal for MemoryJournal {
         batch.header.base_offset = base;
         self.push(shard, batch);
         Ok(base)
+    }
+
+    fn uncommitted(&self, _: i32) -> Option<Committing> {
+        let mut commit = self.0.lock().commit.clone()?;
+        Some(Box::pin(async move {
+            let done = commit.wait_for(Option::is_some).await.map_err(|_| ErrorCode::KafkaStorageError)?;
+            done.unwrap_or(Err(ErrorCode::KafkaStorageError))
+        }))
+    }
+
+    fn is_offline(&self, shard: i32) -> bool {
+        self.0.lock().offline == Some(shard)
     }
 
     fn replay(&self, shard: i32, each: &mut dyn FnMut(Batch) -> Result<(), LoadError>) -> Result<(), LoadError> {

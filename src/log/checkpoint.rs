@@ -232,8 +232,13 @@ fn replace_durably(path: &Path, content: &[u8]) -> Result<(), CheckpointError> {
 
 fn write_beside(path: &Path, content: &[u8]) -> io::Result<(PathBuf, File)> {
     let beside = path.with_added_extension("tmp");
-    let file = sys::create(&beside)?;
-    sys::pwrite_all(&file, content, 0)?;
+    let write = || {
+        let file = sys::create(&beside)?;
+        sys::pwrite_all(&file, content, 0)?;
+        io::Result::Ok(file)
+    };
+    // On a full disk half a file would only take up room.
+    let file = write().inspect_err(|_| drop(sys::remove_file_if_exists(&beside)))?;
     Ok((beside, file))
 }
 

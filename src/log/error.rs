@@ -8,6 +8,7 @@ use super::producer_snapshot::SnapshotError;
 use super::producer_state::ProducerStateError;
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::BatchError;
+use crate::sys;
 use crate::types::{Offset, TopicId};
 
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +20,9 @@ pub enum LogError {
     Damaged { path: PathBuf, position: u64, offset: Offset, source: Damage },
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    /// The process has no file descriptor left. Nothing is wrong with the file, and the next try may succeed.
+    #[error("{path}: {source}")]
+    NoDescriptor { path: PathBuf, source: io::Error },
     #[error("batch set of {bytes} bytes is larger than a segment of {segment_bytes}")]
     TooLarge { bytes: u64, segment_bytes: u32 },
     /// `InconsistentTopicIdException`.
@@ -27,6 +31,12 @@ pub enum LogError {
     /// The log dir failed before: nothing in it is relied on any more.
     #[error("log dir {path} has failed")]
     DirFailed { path: PathBuf },
+    /// As long as it lasts; nothing was written.
+    #[error("log dir {path} is full")]
+    DiskFull { path: PathBuf },
+    /// What was appended may not be on stable storage.
+    #[error("{path}: could not be flushed")]
+    Unflushed { path: PathBuf },
     /// A segment was removed or replaced while it was read: the log's present segments have the answer.
     #[error("the segment was removed or replaced")]
     Gone,
@@ -55,14 +65,26 @@ pub enum Damage {
 }
 
 impl LogError {
+    pub(super) fn io(path: PathBuf, source: io::Error) -> LogError {
+        match source.kind() {
+            // No file that may be waited for answers so.
+            io::ErrorKind::WouldBlock => LogError::Cold,
+            _ if sys::is_out_of_descriptors(&source) => LogError::NoDescriptor { path, source },
+            _ => LogError::Io { path, source },
+        }
+    }
+
     pub fn error_code(&self) -> ErrorCode {
         match self {
             LogError::OffsetOutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             LogError::Damaged { .. }
             | LogError::Io { .. }
+            | LogError::NoDescriptor { .. }
             | LogError::WrongTopic { .. }
             | LogError::NoOffsetLeft(_)
             | LogError::DirFailed { .. }
+            | LogError::DiskFull { .. }
+            | LogError::Unflushed { .. }
             | LogError::Gone
             | LogError::Cold => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
@@ -72,12 +94,32 @@ impl LogError {
             LogError::Producer(error) => error.code(),
         }
     }
+
+    /// Whether the broker's log has it already, once for all that it happens to.
+    pub fn is_reported(&self) -> bool {
+        matches!(
+            self,
+            LogError::DirFailed { .. }
+                | LogError::DiskFull { .. }
+                | LogError::Unflushed { .. }
+                | LogError::NoDescriptor { .. }
+        )
+    }
+
+    pub(super) fn is_disk_full(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if sys::is_disk_full(source))
+    }
+
+    /// Whether an operation on a file failed, and for a reason that speaks against the disk.
+    pub(super) fn is_of_device(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if sys::is_of_device(source))
+    }
 }
 
 impl From<CheckpointError> for LogError {
     fn from(error: CheckpointError) -> LogError {
         match error {
-            CheckpointError::Io { path, source } => LogError::Io { path, source },
+            CheckpointError::Io { path, source } => LogError::io(path, source),
             CheckpointError::Malformed { path, problem } => {
                 LogError::Io { path, source: io::Error::new(io::ErrorKind::InvalidData, problem) }
             }
@@ -102,10 +144,6 @@ pub(super) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, path: &Path) -> Result<T, LogError> {
-        self.map_err(|source| match source.kind() {
-            // No file that may be waited for answers so.
-            io::ErrorKind::WouldBlock => LogError::Cold,
-            _ => LogError::Io { path: path.to_owned(), source },
-        })
+        self.map_err(|source| LogError::io(path.to_owned(), source))
     }
 }

@@ -6,13 +6,14 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Access;
 use super::error::{IoContext, LogError};
+use super::open_files::{Handle, OpenFiles};
 use crate::sys;
 
 /// Entries that wait in memory.
@@ -32,7 +33,7 @@ pub(super) trait Entry: Copy + std::fmt::Debug {
 
 #[derive(Debug)]
 pub(super) struct IndexFile<E> {
-    path: PathBuf,
+    file: Arc<Handle>,
     state: RwLock<State<E>>,
 }
 
@@ -43,25 +44,20 @@ struct State<E> {
 }
 
 /// What is known of the file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Stored {
     /// Not looked at yet.
     Unknown,
     /// There is no file.
     Missing,
-    /// The segment is out of the log; another one's file may have the name.
-    Gone,
-    Open {
-        file: Arc<File>,
-        entries: u64,
-    },
+    Entries(u64),
 }
 
 impl<E: Entry> IndexFile<E> {
     /// Nothing is opened before it is used.
-    pub(super) fn new(path: PathBuf) -> IndexFile<E> {
+    pub(super) fn new(path: PathBuf, files: &Arc<OpenFiles>) -> IndexFile<E> {
         let state = State { stored: Stored::Unknown, pending: Vec::new() };
-        IndexFile { path, state: RwLock::new(state) }
+        IndexFile { file: Handle::new(path, files), state: RwLock::new(state) }
     }
 
     /// Whether there is a file, or at least entries on their way into it.
@@ -74,7 +70,11 @@ impl<E: Entry> IndexFile<E> {
     }
 
     fn is_open(&self) -> bool {
-        !matches!(self.state.read().stored, Stored::Unknown)
+        match self.state.read().stored {
+            Stored::Unknown => false,
+            Stored::Missing => true,
+            Stored::Entries(_) => self.file.is_open(),
+        }
     }
 
     pub(super) fn len(&self) -> Result<u64, LogError> {
@@ -87,9 +87,10 @@ impl<E: Entry> IndexFile<E> {
         if let Some(last) = state.pending.last() {
             return Ok(Some(*last));
         }
-        let Stored::Open { file, entries: entries @ 1.. } = &state.stored else { return Ok(None) };
+        let Stored::Entries(entries @ 1..) = state.stored else { return Ok(None) };
         let mut bytes = vec![0; E::BYTES];
-        sys::pread_exact(file, &mut bytes, (entries - 1) * E::BYTES as u64).at(&self.path)?;
+        let file = self.file.open()?;
+        sys::pread_exact(&file, &mut bytes, (entries - 1) * E::BYTES as u64).at(self.file.path())?;
         Ok(Some(E::decode(&bytes)))
     }
 
@@ -103,10 +104,11 @@ impl<E: Entry> IndexFile<E> {
         if let Some(entry) = count.checked_sub(1).and_then(|index| state.pending.get(index)) {
             return Ok(Some(*entry));
         }
-        let Stored::Open { file, entries } = state.stored.clone() else { return Ok(None) };
+        let Stored::Entries(entries @ 1..) = state.stored else { return Ok(None) };
+        let file = self.file.open()?;
         // Stored entries do not change: no append waits for this search.
         drop(state);
-        floor_in_file(&file, entries, access, is_at_or_before).at(&self.path)
+        floor_in_file(&file, entries, access, is_at_or_before).at(self.file.path())
     }
 
     /// Adds an entry behind all others. Nothing can fail here: room was made before ([`IndexFile::make_room`]).
@@ -125,21 +127,17 @@ impl<E: Entry> IndexFile<E> {
     /// Writes the waiting entries out, making the file where there is none, and cuts off what is not an entry.
     pub(super) fn flush(&self) -> Result<(), LogError> {
         let mut state = self.opened()?;
-        let (file, entries) = match state.stored.clone() {
-            Stored::Open { file, entries } => (file, entries),
+        let (file, entries) = match state.stored {
+            Stored::Entries(entries) => (self.file.open()?, entries),
             // What an index file of that name held before belongs to no segment.
-            Stored::Unknown | Stored::Missing => (Arc::new(sys::create(&self.path).at(&self.path)?), 0),
-            Stored::Gone => return Err(LogError::Gone),
+            Stored::Unknown | Stored::Missing => (self.file.create()?, 0),
         };
         let mut bytes = Vec::with_capacity(state.pending.len() * E::BYTES);
         state.pending.iter().for_each(|entry| entry.encode(&mut bytes));
-        sys::pwrite_all(&file, &bytes, entries * E::BYTES as u64).at(&self.path)?;
+        sys::pwrite_all(&file, &bytes, entries * E::BYTES as u64).at(self.file.path())?;
         let entries = entries + state.pending.len() as u64;
-        let length = entries * E::BYTES as u64;
-        if file.metadata().at(&self.path)?.len() != length {
-            sys::set_len(&file, length).at(&self.path)?;
-        }
-        state.stored = Stored::Open { file, entries };
+        self.cut(&file, entries)?;
+        state.stored = Stored::Entries(entries);
         state.pending.clear();
         Ok(())
     }
@@ -149,41 +147,69 @@ impl<E: Entry> IndexFile<E> {
         let mut bytes = Vec::with_capacity(entries.len() * E::BYTES);
         entries.iter().for_each(|entry| entry.encode(&mut bytes));
         let mut state = self.opened()?;
-        let fresh = self.path.with_added_extension("tmp");
-        let file = sys::create(&fresh).at(&fresh)?;
-        sys::pwrite_all(&file, &bytes, 0).at(&fresh)?;
-        sys::rename(&fresh, &self.path).at(&self.path)?;
-        state.stored = Stored::Open { file: Arc::new(file), entries: entries.len() as u64 };
+        self.file.replace(&bytes)?;
+        state.stored = Stored::Entries(entries.len() as u64);
         state.pending.clear();
+        Ok(())
+    }
+
+    /// Keeps entries from the front on for as long as each `follows` the one before it, cuts off the rest, and gives the
+    /// last that is kept.
+    pub(super) fn keep_while(&self, follows: impl Fn(Option<&E>, &E) -> bool) -> Result<Option<E>, LogError> {
+        let mut state = self.opened()?;
+        state.pending.clear();
+        let Stored::Entries(entries) = state.stored else { return Ok(None) };
+        let file = self.file.open()?;
+        let (mut kept, mut last) = (0, None);
+        let mut block = vec![0; BLOCK_BYTES / E::BYTES * E::BYTES];
+        while kept < entries {
+            let read = sys::pread_up_to(&file, &mut block, kept * E::BYTES as u64).at(self.file.path())?;
+            let mut found = block.get(..read).unwrap_or_default().chunks_exact(E::BYTES).map(E::decode).peekable();
+            while let Some(entry) = found.next_if(|entry| follows(last.as_ref(), entry)) {
+                last = Some(entry);
+                kept += 1;
+            }
+            if found.peek().is_some() || read < block.len() {
+                break;
+            }
+        }
+        self.cut(&file, kept)?;
+        state.stored = Stored::Entries(kept);
+        Ok(last)
+    }
+
+    fn cut(&self, file: &File, entries: u64) -> Result<(), LogError> {
+        let length = entries * E::BYTES as u64;
+        if file.metadata().at(self.file.path())?.len() != length {
+            sys::set_len(file, length).at(self.file.path())?;
+        }
         Ok(())
     }
 
     /// Closes the file until it is needed again.
     pub(super) fn release_file(&self) {
-        let mut state = self.state.write();
-        if !matches!(state.stored, Stored::Gone) {
-            state.stored = Stored::Unknown;
-        }
-        state.pending.shrink_to_fit();
+        self.file.close();
+        self.state.write().pending.shrink_to_fit();
     }
 
     /// The segment leaves the log: nothing is opened under this name any more. What reads already goes on.
     pub(super) fn retire(&self) {
-        self.state.write().stored = Stored::Gone;
+        let _state = self.state.write();
+        self.file.retire();
     }
 
     /// Makes durable what was written. Without the lock: no append waits for it.
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        match self.state()?.stored.clone() {
-            Stored::Open { file, .. } => sys::fdatasync(&file).at(&self.path),
-            Stored::Unknown | Stored::Missing | Stored::Gone => Ok(()),
+        if !matches!(self.state()?.stored, Stored::Entries(_)) {
+            return Ok(());
         }
+        sys::fdatasync(self.file.open()?.as_ref()).at(self.file.path())
     }
 
-    /// The state, with the file opened where this is the first use.
+    /// The state, with the file looked at where this is the first use.
     fn state(&self) -> Result<RwLockReadGuard<'_, State<E>>, LogError> {
         let state = self.state.read();
-        if !matches!(state.stored, Stored::Unknown | Stored::Gone) {
+        if !matches!(state.stored, Stored::Unknown) {
             return Ok(state);
         }
         drop(state);
@@ -193,33 +219,44 @@ impl<E: Entry> IndexFile<E> {
     fn opened(&self) -> Result<RwLockWriteGuard<'_, State<E>>, LogError> {
         let mut state = self.state.write();
         if matches!(state.stored, Stored::Unknown) {
-            state.stored = Stored::of::<E>(&self.path).at(&self.path)?;
-        }
-        if matches!(state.stored, Stored::Gone) {
-            return Err(LogError::Gone);
+            state.stored = match self.file.open_if_exists()? {
+                Some(file) => {
+                    let entries = file.metadata().at(self.file.path())?.len() / E::BYTES as u64;
+                    Stored::Entries(without_padding::<E>(&file, entries).at(self.file.path())?)
+                }
+                None => Stored::Missing,
+            };
         }
         Ok(state)
     }
 }
 
 impl Stored {
-    fn of<E: Entry>(path: &Path) -> io::Result<Stored> {
-        match sys::open(path) {
-            Ok(file) => {
-                let entries = file.metadata()?.len() / E::BYTES as u64;
-                Ok(Stored::Open { file: Arc::new(file), entries })
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Stored::Missing),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn entries(&self) -> u64 {
+    fn entries(self) -> u64 {
         match self {
-            Stored::Unknown | Stored::Missing | Stored::Gone => 0,
-            Stored::Open { entries, .. } => *entries,
+            Stored::Unknown | Stored::Missing => 0,
+            Stored::Entries(entries) => entries,
         }
     }
+}
+
+/// The entries before the zeros to which Kafka preallocates an index (`AbstractIndex`), and which a crash of it leaves. An
+/// entry is all zeros only where it is the only one: a segment's only record, of 1970.
+fn without_padding<E: Entry>(file: &File, entries: u64) -> io::Result<u64> {
+    let mut bytes = vec![0; E::BYTES];
+    let mut is_padding = |entry: u64| {
+        sys::pread_exact(file, &mut bytes, entry * E::BYTES as u64)?;
+        io::Result::Ok(bytes.iter().all(|byte| *byte == 0))
+    };
+    if entries <= 1 || !is_padding(entries - 1)? {
+        return Ok(entries);
+    }
+    let (mut low, mut high) = (0, entries - 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if is_padding(middle)? { high = middle } else { low = middle + 1 }
+    }
+    Ok(low)
 }
 
 fn floor_in_file<E: Entry>(

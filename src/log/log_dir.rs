@@ -15,8 +15,8 @@ use crate::types::{DirectoryId, NodeId, TopicId, TopicPartition};
 
 pub(super) const LOCK_FILE: &str = ".lock";
 pub(super) const CLEAN_SHUTDOWN_FILE: &str = ".kafka_cleanshutdown";
-/// Kafka's form of the mark (`CleanShutdownFileHandler`); there is no broker epoch to tell.
-const CLEAN_SHUTDOWN_CONTENT: &[u8] = br#"{"version":0,"brokerEpoch":-1}"#;
+/// The longest is 47 bytes.
+const CLEAN_SHUTDOWN_BYTES_MAX: u64 = 64;
 /// A process id has fewer digits.
 const PID_BYTES_MAX: u64 = 20;
 
@@ -28,6 +28,9 @@ pub(super) struct LogDir {
     pub(super) partitions: BTreeSet<TopicPartition>,
     /// Folders of deleted partitions.
     pub(super) leftovers: Vec<PathBuf>,
+    /// Given by a Kafka's controllers, and by the mark of its stop proven to them (KIP-966): kept for a Kafka that gets the
+    /// directory back. -1 where there was none.
+    broker_epoch: i64,
     /// Held as long as this lives.
     _lock: FileLock,
 }
@@ -45,8 +48,10 @@ impl LogDir {
                 FolderState::Future | FolderState::Stray => {}
             }
         }
-        let was_clean = path.join(CLEAN_SHUTDOWN_FILE).exists() || partitions.is_empty();
-        Ok(LogDir { path: path.to_owned(), context, was_clean, partitions, leftovers, _lock: lock })
+        let mark = path.join(CLEAN_SHUTDOWN_FILE);
+        let was_clean = mark.exists() || partitions.is_empty();
+        let broker_epoch = broker_epoch(&mark).unwrap_or(-1);
+        Ok(LogDir { path: path.to_owned(), context, was_clean, partitions, leftovers, broker_epoch, _lock: lock })
     }
 
     /// Takes the clean-shutdown mark away: from now on only the next clean stop makes it true.
@@ -61,14 +66,54 @@ impl LogDir {
 
     pub(super) fn mark_clean(&self) -> std::io::Result<()> {
         let mark = sys::create(&self.path.join(CLEAN_SHUTDOWN_FILE))?;
-        sys::pwrite_all(&mark, CLEAN_SHUTDOWN_CONTENT, 0)?;
+        sys::pwrite_all(&mark, mark_of(self.broker_epoch).as_bytes(), 0)?;
         sys::fsync(&mark)?;
         sys::sync_dir(&self.path)
     }
 }
 
+/// Directories, with their locks, and those that cannot be read or written.
+#[derive(Debug, Default)]
+pub(super) struct Locked {
+    pub(super) dirs: Vec<PathBuf>,
+    pub(super) locks: Vec<FileLock>,
+    pub(super) unopened: Vec<PathBuf>,
+}
+
+/// The first of the directories must be there to be used, and there must not be another broker in any.
+pub(super) fn lock_all(dirs: &[PathBuf]) -> Result<Locked, ManagerError> {
+    let mut locked = Locked::default();
+    for dir in dirs {
+        match lock(dir) {
+            Ok(lock) => {
+                locked.dirs.push(dir.clone());
+                locked.locks.push(lock);
+            }
+            Err(error @ ManagerError::Io { .. }) if !locked.dirs.is_empty() => {
+                tracing::error!(dir = %dir.display(), %error, "log dir is offline; its partitions are until a restart");
+                locked.unopened.push(dir.clone());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(locked)
+}
+
+/// Kafka's form of the mark (`CleanShutdownFileHandler`).
+fn mark_of(broker_epoch: i64) -> String {
+    format!(r#"{{"version":0,"brokerEpoch":{broker_epoch}}}"#)
+}
+
+/// What a mark of that form says; before Kafka 3.7 it was an empty file.
+fn broker_epoch(mark: &Path) -> Option<i64> {
+    let mut text = String::new();
+    fs::File::open(mark).ok()?.take(CLEAN_SHUTDOWN_BYTES_MAX).read_to_string(&mut text).ok()?;
+    let epoch = text.strip_suffix('}')?.rsplit_once(':')?.1.parse().ok()?;
+    (text == mark_of(epoch)).then_some(epoch)
+}
+
 /// Makes the directory where it is missing and takes its lock; the lock file names the process that holds it.
-pub(super) fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
+fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
     sys::create_dir_all(dir).map_err(io(dir))?;
     let path = dir.join(LOCK_FILE);
     let open = || sys::open_or_create(&path);
@@ -76,7 +121,9 @@ pub(super) fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
         let mut pid = String::new();
         let holder = open().map_err(io(&path))?;
         holder.take(PID_BYTES_MAX).read_to_string(&mut pid).map_err(io(&path))?;
-        return Err(ManagerError::InUse { path: dir.to_owned(), pid: pid.trim().parse().unwrap_or(0) });
+        // Kafka does not write its own there.
+        let pid = pid.trim().parse().ok().or_else(|| sys::lock_holder(&path).ok().flatten()).unwrap_or(0);
+        return Err(ManagerError::InUse { path: dir.to_owned(), pid });
     };
     lock.set_len(0).map_err(io(&path))?;
     lock.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(io(&path))?;

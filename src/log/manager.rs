@@ -9,21 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use super::checkpoint::{
-    self, CheckpointError, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
-    REPLICATION_OFFSET_CHECKPOINT,
+    self, CheckpointError, LEADER_EPOCH_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA,
+    RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
 use super::error::IoContext;
-use super::log_dir::{self, LogDir};
+use super::log_dir::{self, Locked, LogDir};
 use super::names::{FolderState, set_aside_folder_name};
 use super::open_files::OpenFiles;
 use super::removals::Removals;
-use super::{DirContext, LogError, LogReader, LogWriter, OpenOptions};
+use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions};
 use crate::config::TopicConfig;
 use crate::sys;
-use crate::types::{NodeId, Offset, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
 
 /// Kafka's own log of cluster metadata: not a partition of ours.
 pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
@@ -34,9 +33,11 @@ pub struct LogManager {
     dirs: Vec<LogDir>,
     cluster_id: String,
     producer_id_expiration: Duration,
-    /// Told when a dir fails.
-    failures: Arc<Notify>,
+    /// Log dirs that could not be opened; which partitions they hold is not known.
+    unopened: Vec<PathBuf>,
+    failures: Arc<Failures>,
     removals: Arc<Removals>,
+    open_files: Arc<OpenFiles>,
     state: Mutex<State>,
 }
 
@@ -55,6 +56,8 @@ pub struct ManagerOptions<'a> {
 struct State {
     /// Every partition that has a folder, or was opened and will get one.
     partitions: BTreeMap<TopicPartition, Place>,
+    /// How many of them each log dir has.
+    counts: Vec<usize>,
     /// Log dirs whose checkpoints still name a partition that is gone. They are rewritten before a new partition, which
     /// may have that name again, is placed there.
     stale_checkpoints: BTreeSet<usize>,
@@ -83,7 +86,7 @@ pub enum ManagerError {
     WrongIdentity { path: PathBuf, key: &'static str, found: String, expected: String },
     #[error("log.dirs: {partition} has a folder in {first} and in {second}")]
     Duplicate { partition: TopicPartition, first: PathBuf, second: PathBuf },
-    #[error("{path}: {source}")]
+    #[error("log.dirs: {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -91,12 +94,13 @@ pub enum ManagerError {
 
 impl LogManager {
     /// Locks the directories (making them where missing), reads or writes `meta.properties`, reads the checkpoints, and
-    /// takes the clean-shutdown marks away. Blocking.
+    /// takes the clean-shutdown marks away. A directory that cannot be read or written is left out with its partitions
+    /// (`LogManager.createAndValidateLogDirs`), but for the first, which holds the metadata. Blocking.
     pub fn open(dirs: &[PathBuf], options: &ManagerOptions<'_>) -> Result<LogManager, ManagerError> {
-        let locks = dirs.iter().map(|dir| log_dir::lock(dir)).collect::<Result<Vec<_>, _>>()?;
-        let cluster_id = log_dir::settle_identity(dirs, options.node_id, options.cluster_id)?;
+        let Locked { dirs, locks, unopened } = log_dir::lock_all(dirs)?;
+        let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
-        let failures = Arc::new(Notify::new());
+        let failures = Arc::new(Failures::default());
         let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
         let removals = Arc::new(Removals::default());
         let mut opened = Vec::with_capacity(dirs.len());
@@ -110,17 +114,52 @@ impl LogManager {
         log_dir::remove_in_background(opened.iter().flat_map(|dir| dir.leftovers.clone()).collect());
         Ok(LogManager {
             dirs: opened,
+            unopened,
             cluster_id,
             producer_id_expiration: options.producer_id_expiration,
             failures,
             removals,
+            open_files,
             state: Mutex::new(state),
         })
     }
 
-    /// Told when a log dir fails.
-    pub fn failures(&self) -> &Notify {
+    /// Tells when a log dir fails, and how many have.
+    pub fn failures(&self) -> &Failures {
         &self.failures
+    }
+
+    /// Log dirs that could not be opened at start. Partitions that are not found may be in one of them.
+    pub fn unopened(&self) -> &[PathBuf] {
+        &self.unopened
+    }
+
+    pub fn have_all_failed(&self) -> bool {
+        self.dirs.iter().all(|dir| dir.context.has_failed())
+    }
+
+    /// The log dir that holds the metadata.
+    pub fn first_dir(&self) -> Option<Arc<DirContext>> {
+        self.dirs.first().map(|dir| Arc::clone(&dir.context))
+    }
+
+    /// Whether the partition's log is in a log dir that has failed.
+    pub fn is_offline(&self, partition: &TopicPartition) -> bool {
+        let any_failed = *self.failures.borrow() > 0;
+        let is_failed = |place: &Place| self.dirs.get(place.dir).is_some_and(|dir| dir.context.has_failed());
+        any_failed && self.state.lock().partitions.get(partition).is_some_and(is_failed)
+    }
+
+    /// Whether the partition has a folder, or was opened.
+    pub fn is_known(&self, partition: &TopicPartition) -> bool {
+        self.state.lock().partitions.contains_key(partition)
+    }
+
+    /// The partition's log could not be closed in order: the next start recovers it.
+    pub fn not_closed(&self, partition: &TopicPartition) {
+        if let Some(place) = self.state.lock().partitions.get_mut(partition) {
+            place.needs_recovery = true;
+        }
     }
 
     /// Files of segments that wait for their removal.
@@ -144,6 +183,24 @@ impl LogManager {
         state.partitions.iter().map(|(partition, place)| (partition.clone(), place.topic_id)).collect()
     }
 
+    /// The epoch in which a partition that has a folder was led last.
+    pub fn leader_epoch(&self, partition: &TopicPartition) -> Option<LeaderEpoch> {
+        let dir = self.state.lock().partitions.get(partition).and_then(|place| self.dirs.get(place.dir))?;
+        let epochs = checkpoint::read_epochs(&dir.path.join(partition.to_string()).join(LEADER_EPOCH_CHECKPOINT));
+        epochs.ok()?.last().map(|entry| entry.epoch)
+    }
+
+    /// What an unclean stop left to be recovered, by log dir.
+    pub fn unrecovered(&self) -> Vec<(Arc<DirContext>, Vec<TopicPartition>)> {
+        let state = self.state.lock();
+        let of_dir = |index: usize| {
+            let here = state.partitions.iter().filter(|(_, place)| place.dir == index && place.needs_recovery);
+            here.map(|(partition, _)| partition.clone()).collect::<Vec<_>>()
+        };
+        let dirs = self.dirs.iter().enumerate().map(|(index, dir)| (Arc::clone(&dir.context), of_dir(index)));
+        dirs.filter(|(_, partitions)| !partitions.is_empty()).collect()
+    }
+
     /// Opens one partition's log: in the directory that has its folder, else in the one with the fewest partitions.
     pub fn open_log(
         &self,
@@ -154,6 +211,7 @@ impl LogManager {
         let options = {
             let mut state = self.state.lock();
             let (dir, place) = state.place(partition, topic_id, &self.dirs)?;
+            dir.context.check()?;
             if let Some(found) = place.topic_id.filter(|found| *found != topic_id) {
                 return Err(LogError::WrongTopic { path: dir.path.join(partition.to_string()), found, topic_id });
             }
@@ -178,13 +236,19 @@ impl LogManager {
     }
 
     /// Takes deleted partitions' folders out of the way by renaming them (`<topic>-<partition>.<uuid>-delete`), durably, and
-    /// gives the new paths, whose content the caller removes off the request path.
+    /// gives the new paths, whose content the caller removes off the request path. Nothing is changed in a log dir that has
+    /// failed, and its folders are an error, once the others are out of the way.
     pub fn retire(&self, partitions: impl IntoIterator<Item = TopicPartition>) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state.lock();
         let (mut folders, mut changed) = (Vec::new(), BTreeSet::new());
+        let mut failed = Ok(());
         for partition in partitions {
             let Some(place) = state.partitions.get(&partition) else { continue };
             let Some(dir) = self.dirs.get(place.dir) else { continue };
+            if let Err(error) = dir.context.check() {
+                failed = Err(io::Error::other(error));
+                continue;
+            }
             let aside = dir.path.join(set_aside_folder_name(&partition, FolderState::Delete));
             match sys::rename(&dir.path.join(partition.to_string()), &aside) {
                 // No batch ever came.
@@ -198,7 +262,7 @@ impl LogManager {
             state.forget(&partition);
         }
         changed.into_iter().try_for_each(|dir| sys::sync_dir(dir))?;
-        Ok(folders)
+        failed.map(|()| folders)
     }
 
     /// What is due every `log.flush.offset.checkpoint.interval.ms`: makes sealed segments durable, closes the files that
@@ -209,33 +273,42 @@ impl LogManager {
         let opened = |(partition, place): (&TopicPartition, &Place)| Some((partition.clone(), place.reader.clone()?));
         let readers: Vec<_> = self.state.lock().partitions.iter().filter_map(opened).collect();
         for (partition, reader) in readers {
-            if let Err(error) = reader.flush_sealed() {
+            if let Err(error) = reader.flush_sealed()
+                && !error.is_reported()
+            {
                 tracing::error!(%partition, %error, "sealed segments could not be flushed");
             }
-            reader.release_idle_files();
         }
-        let mut state = self.state.lock();
-        for (index, dir) in self.dirs.iter().enumerate() {
+        self.open_files.close_idle();
+        self.in_each_dir(|state, index, dir| {
             if state.partitions.values().any(|place| place.dir == index && place.has_moved()) {
                 state.write_checkpoints(index, &dir.path)?;
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     /// After every log was closed: checkpoints the recovery points, fsyncs, writes the clean-shutdown marks. A directory
-    /// with a partition that still needs recovery gets no mark.
+    /// with a partition that still needs recovery gets no mark, nor does one that has failed.
     pub fn close(&self) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        for (index, dir) in self.dirs.iter().enumerate() {
+        self.in_each_dir(|state, index, dir| {
             state.write_checkpoints(index, &dir.path)?;
             if state.partitions.values().any(|place| place.dir == index && place.needs_recovery) {
                 tracing::warn!(dir = %dir.path.display(), "not marked as cleanly shut down: a partition was not recovered");
-                continue;
+                return Ok(());
             }
-            dir.mark_clean().at(&dir.path)?;
-        }
-        Ok(())
+            dir.mark_clean().at(&dir.path)
+        })
+    }
+
+    /// Does the work in each directory that has not failed, whatever comes of it in the others; the first error is given.
+    fn in_each_dir(&self, work: impl Fn(&mut State, usize, &LogDir) -> Result<(), LogError>) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let healthy = self.dirs.iter().enumerate().filter(|(_, dir)| !dir.context.has_failed());
+        let done: Vec<_> = healthy
+            .map(|(index, dir)| work(&mut state, index, dir).map_err(|error| dir.context.write_failed(error)))
+            .collect();
+        done.into_iter().collect()
     }
 }
 
@@ -263,6 +336,7 @@ impl State {
                 needs_recovery: !was_clean,
                 reader: None,
             };
+            self.count(others.len(), 1);
             if let Some(other) = self.partitions.insert(partition.clone(), place) {
                 let first = others.get(other.dir).map(|dir| dir.path.clone()).unwrap_or_default();
                 return Err(ManagerError::Duplicate { partition: partition.clone(), first, second: path.clone() });
@@ -278,13 +352,14 @@ impl State {
         topic_id: TopicId,
         dirs: &'a [LogDir],
     ) -> Result<(&'a LogDir, &'a mut Place), LogError> {
-        let index = match self.partitions.get(partition) {
-            Some(place) => place.dir,
-            None => self.emptiest(dirs.len()),
-        };
+        let placed = self.partitions.get(partition).map(|place| place.dir);
+        let index = placed.map_or_else(|| self.emptiest(dirs), Ok)?;
         let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
-        if !self.partitions.contains_key(partition) && self.stale_checkpoints.remove(&index) {
-            self.write_checkpoints(index, &dir.path)?;
+        if placed.is_none() {
+            if self.stale_checkpoints.remove(&index) {
+                self.write_checkpoints(index, &dir.path)?;
+            }
+            self.count(index, 1);
         }
         let place = self.partitions.entry(partition.clone()).or_insert(Place {
             dir: index,
@@ -299,18 +374,24 @@ impl State {
 
     fn forget(&mut self, partition: &TopicPartition) {
         let place = self.partitions.remove(partition);
+        place.iter().for_each(|place| self.count(place.dir, -1));
         let is_named = |place: &Place| place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO;
         self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
     }
 
-    fn emptiest(&self, dirs: usize) -> usize {
-        let mut counts = vec![0_usize; dirs];
-        for place in self.partitions.values() {
-            if let Some(count) = counts.get_mut(place.dir) {
-                *count += 1;
-            }
+    /// Where a new partition goes: to the dir with the fewest, of those that have not failed.
+    fn emptiest(&self, dirs: &[LogDir]) -> Result<usize, LogError> {
+        let healthy = dirs.iter().enumerate().filter(|(_, dir)| !dir.context.has_failed()).map(|(index, _)| index);
+        healthy.min_by_key(|dir| self.counts.get(*dir).copied().unwrap_or(0)).ok_or_else(no_log_dir)
+    }
+
+    fn count(&mut self, dir: usize, change: isize) {
+        if self.counts.len() <= dir {
+            self.counts.resize(dir + 1, 0);
         }
-        (0..dirs).min_by_key(|dir| counts.get(*dir).copied()).unwrap_or(0)
+        if let Some(count) = self.counts.get_mut(dir) {
+            *count = count.saturating_add_signed(change);
+        }
     }
 
     /// The high watermark is the recovery point after a clean stop of the one replica there is.
@@ -349,9 +430,9 @@ fn read_checkpoint(path: &Path) -> BTreeMap<TopicPartition, Offset> {
     }
 }
 
-/// `LogManager::open` was given no directory.
+/// `LogManager::open` was given no directory, or all have failed.
 fn no_log_dir() -> LogError {
-    LogError::Io { path: PathBuf::new(), source: io::Error::other("log.dirs is empty") }
+    LogError::Io { path: PathBuf::new(), source: io::Error::other("no log dir is left") }
 }
 
 #[cfg(test)]

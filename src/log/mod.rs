@@ -3,13 +3,15 @@
 //! [`open`] gives two halves: the [`LogWriter`], one per partition, which the partition keeps under its append lock, and
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
-//! `index` → `segment` → `segments` → `shared` (what is published) → `writer`, `reader`, `timestamps` → `retention`; `open`
-//! and `recovery` build them from a folder; `manager` owns the log dirs. `inspect` reads files without a broker.
+//! `index` → `segment` → `segments` → `shared` (what is published) and `flush` (what of it is durable) → `writer`,
+//! `reader`, `timestamps` → `retention`; `open` and `recovery` build them from a folder; `manager` owns the log dirs.
+//! `inspect` reads files without a broker.
 
 pub mod checkpoint;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
+pub mod foreign;
 pub mod inspect;
 pub mod manager;
 pub mod names;
@@ -19,17 +21,21 @@ pub mod producer_state;
 pub mod removals;
 
 mod cold;
+mod damage;
+mod flush;
 mod index;
 mod log_dir;
 mod offset_index;
 mod open;
 mod reader;
 mod recovery;
+mod resume;
 mod retention;
 mod roll;
 mod scan;
 mod segment;
 mod segments;
+mod settle;
 mod shared;
 mod tail;
 mod time_index;
@@ -37,8 +43,9 @@ mod timestamps;
 mod txn_index;
 mod writer;
 
-pub use dir_context::DirContext;
+pub use dir_context::{DirContext, Failures};
 pub use error::LogError;
+pub use flush::FlushWait;
 pub use open::open;
 pub use reader::LogReader;
 pub use retention::Expired;

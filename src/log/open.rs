@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
 use super::epoch_cache::EpochCache;
 use super::error::{Damage, IoContext, LogError};
+use super::flush::Durability;
 use super::names::{FileKind, FileName, FileState};
 use super::producer_snapshot;
 use super::producer_state::ProducerState;
@@ -20,7 +21,8 @@ use super::roll::Age;
 use super::scan::Scan;
 use super::segment::Segment;
 use super::segments::Segments;
-use super::shared::{Durability, Shared, View};
+use super::settle::Settling;
+use super::shared::{Shared, View};
 use super::tail::Tail;
 use super::writer::{Active, LogWriter, note_producer};
 use super::{Access, LogReader, OpenOptions};
@@ -55,6 +57,10 @@ pub(super) struct Loading {
     snapshots: Vec<Offset>,
     pub(super) producers: ProducerState,
     pub(super) epochs: EpochCache,
+    /// The folder tells the epochs; where it does not, all batches do.
+    pub(super) epochs_known: bool,
+    /// No recovered batch left a hole before it: compaction has not been here.
+    pub(super) is_dense: bool,
     /// Of the last segment.
     pub(super) tail: Tail,
     pub(super) end_offset: Offset,
@@ -64,6 +70,7 @@ pub(super) struct Loading {
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
+        let files = &options.context.open_files;
         let names = list(&options.dir)?;
         let is_log = |name: &&FileName| name.state == FileState::Live && name.kind == FileKind::Log;
         let bases: BTreeSet<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
@@ -73,7 +80,7 @@ impl Loading {
                 (FileState::Live, FileKind::Log) => {
                     let size = path.metadata().at(&path)?.len();
                     let interval = options.config.index_interval_bytes;
-                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval)));
+                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval, files)));
                 }
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
                 // A removal or a roll was interrupted.
@@ -99,6 +106,8 @@ impl Loading {
             segments,
             snapshots,
             producers: ProducerState::default(),
+            is_dense: true,
+            epochs_known: !epochs.entries().is_empty(),
             epochs,
             tail: Tail::default(),
             now: Timestamp::now(),
@@ -121,7 +130,7 @@ impl Loading {
         self.tail = tail;
         self.check_recovery_point()?;
         let from = self.load_snapshot(self.end_offset);
-        self.replay_producers(from, self.segments.len())?;
+        self.replay_producers(from, self.segments.len(), 0)?;
         Ok(true)
     }
 
@@ -151,12 +160,13 @@ impl Loading {
         self.segments.first().map_or(Offset::ZERO, |first| first.base_offset)
     }
 
-    /// Replays batches from `from` on, of the segments before number `until`.
-    pub(super) fn replay_producers(&mut self, from: Offset, until: usize) -> Result<(), LogError> {
+    /// Replays batches from `from` on, of the segments before number `until` and of the first `bytes` of that.
+    pub(super) fn replay_producers(&mut self, from: Offset, until: usize, bytes: u64) -> Result<(), LogError> {
         let floor = self.segments.partition_point(|segment| segment.base_offset <= from).saturating_sub(1);
-        for segment in self.segments.iter().take(until).skip(floor) {
+        for (index, segment) in self.segments.iter().enumerate().take(until.saturating_add(1)).skip(floor) {
+            let size = if index == until { bytes } else { segment.size() };
             let file = segment.file()?;
-            let mut scan = segment.scan_to(&file, from, segment.size(), Access::Blocking)?;
+            let mut scan = segment.scan_to(&file, from, size, Access::Blocking)?;
             while let Some(batch) = scan.next().map_err(|error| segment.error(error, scan.position(), from))? {
                 if batch.header.base_offset >= from && batch.header.has_producer_id() {
                     note_producer(&mut self.producers, &segment.with_marker(&batch)?);
@@ -246,6 +256,7 @@ impl Loading {
             producers: self.producers,
             active: last.filter(|_| !is_past_end).map(|segment| Active { segment, tail: self.tail, age }),
             dirty: recovered,
+            settling: Settling::opened_at(end_offset),
             expired_at: self.now,
             ended: None,
         };

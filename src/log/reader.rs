@@ -1,10 +1,11 @@
 //! Reads: offset → file slice.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::segment::Cut;
 use super::shared::{Shared, View};
-use super::{AbortedTxn, Access, LogError, ReadLimit, ReadSlice};
+use super::{AbortedTxn, Access, FlushWait, LogError, ReadLimit, ReadSlice};
 use crate::sys::FileSlice;
 use crate::types::{LeaderEpoch, Offset};
 
@@ -72,9 +73,25 @@ impl LogReader {
         self.shared.flush_sealed()
     }
 
-    /// Closes the files that nobody has used since the last call.
-    pub fn release_idle_files(&self) {
-        self.shared.view().segments.iter_from(0).for_each(|segment| segment.release_idle_files());
+    /// What an append that ends at `through` waits for before it is acknowledged, where `flush.messages` is this;
+    /// `None`: nothing. The sync is begun in any case.
+    pub fn group_commit(&self, through: Offset, flush_messages: u64) -> Option<FlushWait> {
+        self.shared.group_commit(through, flush_messages)
+    }
+
+    /// Makes batches durable that have waited for `flush.ms`. Blocking; appends and reads go on meanwhile.
+    pub fn flush_if_due(&self, now: Instant, flush_interval: Duration) -> Result<(), LogError> {
+        self.shared.flush_if_due(now, flush_interval)
+    }
+
+    /// An error where the log dir has failed: nothing in it is relied on any more.
+    pub fn check_dir(&self) -> Result<(), LogError> {
+        self.shared.context.check()
+    }
+
+    /// Moves the recovery point to the end. Blocking; appends and reads go on meanwhile.
+    pub fn flush(&self) -> Result<(), LogError> {
+        self.shared.flush()
     }
 
     /// The epoch of the newest batch, `None` in an empty log.

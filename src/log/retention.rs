@@ -5,15 +5,17 @@
 //! it leave the log ([`LogWriter::remove_before`]). What DeleteRecords leaves below the log start goes the same way.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
 use super::error::{IoContext, LogError};
 use super::names::{FileKind, FileName, FileState};
+use super::open_files::OpenFiles;
 use super::segment::Segment;
 use super::shared::View;
 use super::timestamps;
-use super::writer::{Ended, LogWriter};
+use super::writer::LogWriter;
 use super::{LogReader, open};
 use crate::config::TopicConfig;
 use crate::sys;
@@ -51,7 +53,7 @@ impl LogWriter {
         let end_offset = self.shared.view.read().end_offset;
         if expired.is_all && end_offset == expired.start {
             self.dirty = true;
-            self.roll(end_offset, now)?;
+            self.roll(end_offset, now).map_err(|error| self.shared.context.write_failed(error))?;
         }
         let view = self.shared.view();
         let first_kept = view.segments.get(view.segments.floor_index(expired.start));
@@ -93,8 +95,11 @@ impl LogWriter {
         }
         self.write_epochs();
         for segment in &removed {
-            let mut files = segment.set_aside()?;
-            files.extend(self.set_snapshot_aside(segment.base_offset)?);
+            let aside = segment.set_aside().and_then(|mut files| {
+                files.extend(self.set_snapshot_aside(segment.base_offset)?);
+                Ok(files)
+            });
+            let files = aside.map_err(|error| self.shared.context.write_failed(error))?;
             self.shared.context.removals.schedule(files, now, self.options.config.file_delete_delay);
         }
         Ok(removed.len() == REMOVED_AT_ONCE)
@@ -115,15 +120,6 @@ impl LogWriter {
         match sys::rename(&from, &to) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             renamed => renamed.at(&from).map(|()| Some(to)),
-        }
-    }
-
-    fn check_writable(&self) -> Result<(), LogError> {
-        self.shared.context.check()?;
-        match self.ended {
-            Some(Ended::Retired) => Err(LogError::Retired),
-            Some(Ended::Closed) => Err(LogError::Closed),
-            None => Ok(()),
         }
     }
 }
@@ -234,7 +230,9 @@ pub(super) fn may_be_due(dir: &Path, start: Offset, config: &TopicConfig, now: T
         }
     }
     let written = modified(dir, &oldest)?;
-    let indexed = Segment::existing(dir, *first, oldest.len(), config.index_interval_bytes).time_index.last()?;
+    let files = Arc::new(OpenFiles::up_to(1));
+    let oldest_segment = Segment::existing(dir, *first, oldest.len(), config.index_interval_bytes, &files);
+    let indexed = oldest_segment.time_index.last()?;
     let newest = indexed.map_or(written, |entry| entry.timestamp.min(written));
     Ok(is_too_old(newest, config, now))
 }

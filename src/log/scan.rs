@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Access;
 use super::error::Damage;
@@ -54,6 +55,8 @@ pub(super) struct Scan<'a> {
     read_bytes: usize,
     window: Vec<u8>,
     window_position: u64,
+    /// Bytes read from the file are added to it.
+    counter: Option<&'a AtomicU64>,
 }
 
 impl<'a> Scan<'a> {
@@ -67,6 +70,11 @@ impl<'a> Scan<'a> {
         Scan::new(file, position, end, RECOVERY_WINDOW, RECOVERY_WINDOW)
     }
 
+    /// Counts what is read.
+    pub(super) fn counting(self, counter: &'a AtomicU64) -> Scan<'a> {
+        Scan { counter: Some(counter), ..self }
+    }
+
     fn new(file: &'a File, position: u64, end: u64, window_max: usize, read_bytes: usize) -> Scan<'a> {
         Scan {
             file,
@@ -77,6 +85,7 @@ impl<'a> Scan<'a> {
             read_bytes,
             window: Vec::new(),
             window_position: position,
+            counter: None,
         }
     }
 
@@ -117,10 +126,15 @@ impl<'a> Scan<'a> {
 
     /// Compares the CRC of the batch just found, in pieces: its length is not a reason to hold it in memory.
     pub(super) fn check_crc(&mut self, batch: &Located) -> Result<(), ScanError> {
+        self.check_crc_to(&batch.header, batch.position, batch.end())
+    }
+
+    /// As [`Scan::check_crc`], of a batch that ends at `end` whatever its header says.
+    pub(super) fn check_crc_to(&mut self, header: &BatchHeader, position: u64, end: u64) -> Result<(), ScanError> {
         let mut computed = 0;
-        let mut at = batch.position + CRC_START as u64;
-        while at < batch.end() {
-            let want = usize::try_from(batch.end() - at).unwrap_or(usize::MAX).min(self.window_max);
+        let mut at = position + CRC_START as u64;
+        while at < end {
+            let want = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.window_max);
             let piece = self.bytes(at, want).map_err(ScanError::Io)?;
             if piece.is_empty() {
                 return Err(ScanError::Io(io::ErrorKind::UnexpectedEof.into()));
@@ -128,8 +142,8 @@ impl<'a> Scan<'a> {
             computed = crc32c::crc32c_append(computed, piece);
             at += piece.len() as u64;
         }
-        if computed != batch.header.crc {
-            return Err(BatchError::BadCrc { stored: batch.header.crc, computed }.into());
+        if computed != header.crc {
+            return Err(BatchError::BadCrc { stored: header.crc, computed }.into());
         }
         Ok(())
     }
@@ -149,6 +163,9 @@ impl<'a> Scan<'a> {
         };
         let read = pread(self.file, &mut self.window, position)?;
         self.window.truncate(read);
+        if let Some(counter) = self.counter {
+            counter.fetch_add(read as u64, Ordering::Relaxed);
+        }
         self.window_position = position;
         Ok(self.window.get(..want.min(read)).unwrap_or_default())
     }

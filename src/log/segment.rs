@@ -17,6 +17,7 @@ use super::Access;
 use super::error::{Damage, IoContext, LogError};
 use super::names::{FileKind, FileName};
 use super::offset_index::{OffsetEntry, OffsetIndex};
+use super::open_files::{Handle, OpenFiles};
 use super::scan::{Located, Scan, ScanError};
 use super::tail::Tail;
 use super::time_index::{TimeEntry, TimeIndex};
@@ -44,14 +45,6 @@ pub(super) struct Cut {
 }
 
 #[derive(Debug)]
-enum LogFile {
-    Closed,
-    Open(Arc<File>),
-    /// The segment is out of the log; another one's file may have the name.
-    Gone,
-}
-
-#[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: Offset,
     pub(super) path: PathBuf,
@@ -63,9 +56,7 @@ pub(super) struct Segment {
     size: AtomicU64,
     /// No longer appended to.
     sealed: AtomicBool,
-    file: Mutex<LogFile>,
-    /// Since [`Segment::release_idle_files`] last looked.
-    used: AtomicBool,
+    file: Arc<Handle>,
     /// Held while the indexes are rebuilt, which happens once.
     rebuilt: Mutex<bool>,
     /// Where the last read ended: the offset that follows, and the position.
@@ -76,34 +67,69 @@ pub(super) struct Segment {
 
 impl Segment {
     /// A segment whose log file has `size` bytes; nothing is opened yet.
-    pub(super) fn existing(dir: &Path, base_offset: Offset, size: u64, index_interval_bytes: u32) -> Segment {
+    pub(super) fn existing(
+        dir: &Path,
+        base_offset: Offset,
+        size: u64,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Segment {
         let path = |kind| dir.join(FileName::live(base_offset, kind).to_string());
         Segment {
             base_offset,
-            offset_index: OffsetIndex::new(path(FileKind::OffsetIndex)),
-            time_index: TimeIndex::new(path(FileKind::TimeIndex)),
-            txn_index: TxnIndex::new(path(FileKind::TxnIndex)),
+            offset_index: OffsetIndex::new(path(FileKind::OffsetIndex), files),
+            time_index: TimeIndex::new(path(FileKind::TimeIndex), files),
+            txn_index: TxnIndex::new(path(FileKind::TxnIndex), files),
             path: path(FileKind::Log),
             index_interval_bytes,
             size: AtomicU64::new(size),
             sealed: AtomicBool::new(false),
-            file: Mutex::new(LogFile::Closed),
-            used: AtomicBool::new(false),
+            file: Handle::new(path(FileKind::Log), files),
             rebuilt: Mutex::new(false),
             read_on: Mutex::new(None),
             largest: Mutex::new(None),
         }
     }
 
-    /// A new, empty segment on disk. Files of that name are left-overs of a roll that failed.
-    pub(super) fn create(dir: &Path, base_offset: Offset, index_interval_bytes: u32) -> Result<Segment, LogError> {
-        let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes);
-        segment.offset_index.replace(Vec::new())?;
-        segment.time_index.replace(Vec::new())?;
-        segment.txn_index.remove()?;
-        let file = sys::create(&segment.path).at(&segment.path)?;
-        *segment.file.lock() = LogFile::Open(Arc::new(file));
+    /// A new, empty segment on disk: all of its files, or none. Files of that name are left-overs of a roll that failed.
+    pub(super) fn create(
+        dir: &Path,
+        base_offset: Offset,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Result<Segment, LogError> {
+        let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes, files);
+        segment.make_files().inspect_err(|_| segment.remove_files())?;
         Ok(segment)
+    }
+
+    /// The log file comes last: to the next start it is where the log ends.
+    fn make_files(&self) -> Result<(), LogError> {
+        self.offset_index.replace(Vec::new())?;
+        self.time_index.replace(Vec::new())?;
+        self.txn_index.remove()?;
+        self.file.create().map(drop)
+    }
+
+    /// Gives a new segment's log file its full length (`LogSegment.open` with `preallocate`). Where there is no room for it
+    /// nothing is left of the segment.
+    pub(super) fn preallocate(&self, bytes: u64) -> Result<(), LogError> {
+        let allocated = sys::preallocate(self.file()?.as_ref(), bytes).at(&self.path);
+        allocated.inspect_err(|_| self.remove_files())
+    }
+
+    /// What could not be made whole goes; what stays all the same is overwritten by the next try.
+    fn remove_files(&self) {
+        for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let path = self.path.with_file_name(FileName::live(self.base_offset, kind).to_string());
+            let _ = sys::remove_file_if_exists(&path);
+        }
+    }
+
+    /// Cuts off what was preallocated and is not needed.
+    pub(super) fn trim(&self) -> Result<(), LogError> {
+        let (file, size) = (self.file()?, self.size());
+        if file.metadata().at(&self.path)?.len() > size { sys::set_len(&file, size).at(&self.path) } else { Ok(()) }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -120,51 +146,30 @@ impl Segment {
     }
 
     pub(super) fn file_for(&self, access: Access) -> Result<Arc<File>, LogError> {
-        self.used.store(true, Ordering::Relaxed);
-        let mut file = self.file.lock();
-        match &*file {
-            LogFile::Open(file) => return Ok(Arc::clone(file)),
-            LogFile::Gone => return Err(LogError::Gone),
-            LogFile::Closed if access == Access::Cached => return Err(LogError::Cold),
-            LogFile::Closed => {}
+        if access == Access::Cached && !self.file.is_open() {
+            return Err(LogError::Cold);
         }
-        let opened = Arc::new(sys::open(&self.path).at(&self.path)?);
-        *file = LogFile::Open(Arc::clone(&opened));
-        Ok(opened)
+        self.file.open()
     }
 
     /// Puts another file in the log's place, to see what a failing device does.
     #[cfg(test)]
     pub(super) fn exchange_file(&self, file: Arc<File>) -> Arc<File> {
-        match std::mem::replace(&mut *self.file.lock(), LogFile::Open(file)) {
-            LogFile::Open(file) => file,
-            other => panic!("the file is not open: {other:?}"),
-        }
+        self.file.exchange(file)
     }
 
     /// Closes the files until they are needed again.
     pub(super) fn release_files(&self) {
-        let mut file = self.file.lock();
-        if matches!(*file, LogFile::Open(_)) {
-            *file = LogFile::Closed;
-        }
-        drop(file);
+        self.file.close();
         self.offset_index.release_file();
         self.time_index.release_file();
-    }
-
-    /// Closes the files if nobody has used them since the last call: what is open does not grow with a log's history.
-    pub(super) fn release_idle_files(&self) {
-        if !self.used.swap(false, Ordering::Relaxed) {
-            self.release_files();
-        }
     }
 
     /// Takes the segment out of use and its files out of the way, as `.deleted`; gives their new paths. Call with the view
     /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
     /// again, and who has a file open reads on undisturbed.
     pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
-        *self.file.lock() = LogFile::Gone;
+        self.file.retire();
         self.offset_index.retire();
         self.time_index.retire();
         self.txn_index.retire();
@@ -297,7 +302,7 @@ impl Segment {
     }
 
     /// A walk from the entry's position, if a batch stands there that may have such an entry.
-    fn scan_at<'a>(
+    pub(super) fn scan_at<'a>(
         &self,
         file: &'a File,
         entry: OffsetEntry,
@@ -314,7 +319,7 @@ impl Segment {
     }
 
     /// Whether the batch that a time index entry names has the timestamp that the entry says.
-    fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
+    pub(super) fn time_agrees(&self, entry: TimeEntry, size: u64) -> Result<bool, LogError> {
         let offset = self.base_offset.plus(i64::from(entry.relative_offset));
         Ok(self
             .find(offset, size, Access::Blocking)?
@@ -388,13 +393,18 @@ impl Segment {
         while let Some(batch) = scan.next().map_err(|error| damaged(error, scan.position()))? {
             let expected = tail.next_offset.unwrap_or(self.base_offset);
             self.check_offsets(&batch.header, expected).map_err(|error| damaged(error, batch.position))?;
-            let (offset_entry, time_entry) = tail.observe(self, &batch);
-            offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
-            time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
-            self.offset_index.make_room()?;
-            self.time_index.make_room()?;
+            self.note(&mut tail, &batch)?;
         }
         Ok(tail)
+    }
+
+    /// Takes the next batch into account, in the indexes too.
+    pub(super) fn note(&self, tail: &mut Tail, batch: &Located) -> Result<(), LogError> {
+        let (offset_entry, time_entry) = tail.observe(self, batch);
+        offset_entry.into_iter().for_each(|entry| self.offset_index.push(entry));
+        time_entry.into_iter().for_each(|entry| self.time_index.push(entry));
+        self.offset_index.make_room()?;
+        self.time_index.make_room()
     }
 
     /// Rebuilds the indexes of a segment that no writer appends to, once. Whether they are now as the log says.
@@ -408,7 +418,11 @@ impl Segment {
         let mut rebuilt = self.rebuilt.lock();
         if !*rebuilt {
             tracing::warn!(path = %self.path.display(), "index missing or not agreeing with the log: rebuilding it");
-            self.rebuild_indexes()?;
+            match self.rebuild_indexes() {
+                // Reads go on without.
+                Err(error) if error.is_disk_full() => return Ok(false),
+                outcome => drop(outcome?),
+            }
             *rebuilt = true;
         }
         Ok(true)
@@ -434,9 +448,11 @@ impl Segment {
         Ok(tail)
     }
 
-    /// Log and indexes durable.
-    pub(super) fn sync(&self) -> Result<(), LogError> {
-        sys::fdatasync(self.file()?.as_ref()).at(&self.path)?;
+    pub(super) fn sync_log(&self) -> Result<(), LogError> {
+        sys::fdatasync(self.file()?.as_ref()).at(&self.path)
+    }
+
+    pub(super) fn sync_indexes(&self) -> Result<(), LogError> {
         self.offset_index.sync()?;
         self.time_index.sync()?;
         self.txn_index.sync()
@@ -444,8 +460,7 @@ impl Segment {
 
     pub(super) fn error(&self, error: ScanError, position: u64, offset: Offset) -> LogError {
         match error {
-            ScanError::Io(source) if source.kind() == io::ErrorKind::WouldBlock => LogError::Cold,
-            ScanError::Io(source) => LogError::Io { path: self.path.clone(), source },
+            ScanError::Io(source) => LogError::io(self.path.clone(), source),
             ScanError::Damaged(source) => self.damaged(source, position, offset),
         }
     }

@@ -1,21 +1,20 @@
 //! What the writer publishes and the readers see.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
-use super::checkpoint::{LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
 use super::cold::{self, ColdRun};
 use super::epoch_cache::EpochCache;
 use super::error::{IoContext, LogError};
+use super::flush::Durability;
 use super::names::{FileKind, FileName};
 use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::segments::Segments;
 use super::{Access, DirContext};
-use crate::sys::{self, FileSlice};
+use crate::sys::FileSlice;
 use crate::types::Offset;
 
 #[derive(Debug)]
@@ -27,21 +26,6 @@ pub(super) struct Shared {
     pub(super) epochs: RwLock<EpochCache>,
     pub(super) durability: Durability,
     pub(super) cold: Mutex<Option<ColdRun>>,
-}
-
-#[derive(Debug)]
-pub(super) struct Durability {
-    /// Everything before it is on stable storage.
-    recovery_point: Mutex<Offset>,
-    /// Whether a flush has failed; held while flushing. What the kernel could not write it counts as written afterwards: that
-    /// a later fsync succeeds says nothing.
-    flush_failed: Mutex<bool>,
-}
-
-impl Durability {
-    pub(super) fn up_to(recovery_point: Offset) -> Durability {
-        Durability { recovery_point: Mutex::new(recovery_point), flush_failed: Mutex::new(false) }
-    }
 }
 
 /// The log as of one moment.
@@ -89,60 +73,8 @@ impl Shared {
         cold::warm(slice).at(&self.dir)
     }
 
-    pub(super) fn recovery_point(&self) -> Offset {
-        *self.durability.recovery_point.lock()
-    }
-
     pub(super) fn snapshot_path(&self, at: Offset) -> PathBuf {
         self.dir.join(FileName::live(at, FileKind::ProducerSnapshot).to_string())
-    }
-
-    /// Makes everything written so far durable.
-    pub(super) fn flush(&self) -> Result<(), LogError> {
-        let view = self.view();
-        self.flush_to(&view, view.end_offset)
-    }
-
-    /// Makes the segments durable that are no longer appended to.
-    pub(super) fn flush_sealed(&self) -> Result<(), LogError> {
-        let view = self.view();
-        let active = view.segments.last().map(|active| active.base_offset);
-        active.map_or(Ok(()), |end| self.flush_to(&view, end))
-    }
-
-    /// Moves the recovery point to `end`, where a producer snapshot was taken. Takes no part in the append lock: appends go
-    /// on meanwhile.
-    pub(super) fn flush_to(&self, view: &View, end: Offset) -> Result<(), LogError> {
-        let mut flush_failed = self.durability.flush_failed.lock();
-        let recovery_point = self.recovery_point();
-        if recovery_point >= end {
-            return Ok(());
-        }
-        if *flush_failed {
-            return Err(io::Error::other("an earlier flush failed")).at(&self.dir);
-        }
-        let synced = self.sync(view, recovery_point, end);
-        *flush_failed = synced.is_err();
-        synced?;
-        *self.durability.recovery_point.lock() = end;
-        Ok(())
-    }
-
-    fn sync(&self, view: &View, from: Offset, end: Offset) -> Result<(), LogError> {
-        let unsynced = view.segments.iter_from(view.segments.floor_index(from));
-        for segment in unsynced.take_while(|segment| segment.base_offset < end) {
-            match segment.sync() {
-                // It left the log meanwhile.
-                Err(LogError::Gone) => {}
-                synced => synced?,
-            }
-        }
-        for path in [self.snapshot_path(end), self.dir.join(LEADER_EPOCH_CHECKPOINT), self.dir.join(PARTITION_METADATA)]
-        {
-            sys::sync_if_exists(&path).at(&path)?;
-        }
-        sys::sync_dir(&self.dir).at(&self.dir)?;
-        self.dir.parent().map_or(Ok(()), |log_dir| sys::sync_dir(log_dir).at(log_dir))
     }
 }
 

@@ -5,6 +5,7 @@ use super::offset_index::OffsetEntry;
 use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::time_index::TimeEntry;
+use crate::protocol::batch::BatchHeader;
 use crate::types::{Offset, Timestamp};
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,9 +32,7 @@ impl Tail {
         let header = &batch.header;
         self.next_offset = Some(header.next_offset());
         self.first_timestamp.get_or_insert(header.max_timestamp);
-        if header.max_timestamp > self.max.map_or(Timestamp::NONE, |max| max.timestamp) {
-            self.max = Some(MaxTimestamp { timestamp: header.max_timestamp, offset: header.last_offset() });
-        }
+        self.note_time(header);
         let due = self.bytes_since_index_entry > u64::from(segment.index_interval_bytes);
         if due {
             self.bytes_since_index_entry = 0;
@@ -48,6 +47,12 @@ impl Tail {
             .zip(position)
             .map(|(relative_offset, position)| OffsetEntry { relative_offset, position });
         (offset_entry, self.last_time_entry(segment))
+    }
+
+    pub(super) fn note_time(&mut self, header: &BatchHeader) {
+        if header.max_timestamp > self.max.map_or(Timestamp::NONE, |max| max.timestamp) {
+            self.max = Some(MaxTimestamp { timestamp: header.max_timestamp, offset: header.last_offset() });
+        }
     }
 
     /// The entry that brings the time index up to date; also its last one, when the segment is sealed or closed.

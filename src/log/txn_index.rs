@@ -5,11 +5,13 @@
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut};
 use parking_lot::Mutex;
 
 use super::error::{IoContext, LogError};
+use super::open_files::OpenFiles;
 use super::producer_state::{CompletedTxn, ProducerState};
 use super::{AbortedTxn, Access};
 use crate::protocol::batch::BatchHeader;
@@ -67,6 +69,7 @@ impl TxnEntry {
 #[derive(Debug)]
 pub(super) struct TxnIndex {
     path: PathBuf,
+    files: Arc<OpenFiles>,
     /// Held while looking and while making the file: a look that ends after the file was made must not say that there is
     /// none.
     presence: Mutex<Presence>,
@@ -84,14 +87,14 @@ enum Presence {
 }
 
 impl TxnIndex {
-    pub(super) fn new(path: PathBuf) -> TxnIndex {
-        TxnIndex { path, presence: Mutex::new(Presence::Unknown) }
+    pub(super) fn new(path: PathBuf, files: &Arc<OpenFiles>) -> TxnIndex {
+        TxnIndex { path, files: Arc::clone(files), presence: Mutex::new(Presence::Unknown) }
     }
 
     /// Adds an aborted transaction. An abort is rare: the file is opened for each.
     pub(super) fn append(&self, entry: TxnEntry) -> Result<(), LogError> {
         let mut presence = self.presence.lock();
-        let file = sys::open_or_create(&self.path).at(&self.path)?;
+        let file = self.files.with_descriptor(|| sys::open_or_create(&self.path)).at(&self.path)?;
         let length = file.metadata().at(&self.path)?.len();
         *presence = Presence::Present;
         let position = length - length % ENTRY_BYTES as u64;
@@ -102,13 +105,30 @@ impl TxnIndex {
         sys::remove_file_if_exists(&self.path).at(&self.path)
     }
 
+    /// Cuts off what was indexed at or after `offset`, and what is no entry.
+    pub(super) fn keep_before(&self, offset: Offset) -> Result<(), LogError> {
+        let Some(file) = self.open()? else { return Ok(()) };
+        let (mut kept, mut before) = (0, Offset(-1));
+        let mut entry = [0; ENTRY_BYTES];
+        while sys::pread_up_to(&file, &mut entry, kept).at(&self.path)? == ENTRY_BYTES {
+            // Zeros are an entry too, by their version: but no marker is its transaction's first record.
+            let rises = |entry: &TxnEntry| entry.first_offset < entry.last_offset && entry.last_offset > before;
+            match TxnEntry::decode(&entry).filter(rises) {
+                Some(TxnEntry { last_offset, .. }) if last_offset < offset => before = last_offset,
+                Some(_) | None => break,
+            }
+            kept += ENTRY_BYTES as u64;
+        }
+        sys::set_len(&file, kept).at(&self.path)
+    }
+
     /// The segment leaves the log.
     pub(super) fn retire(&self) {
         *self.presence.lock() = Presence::Gone;
     }
 
     pub(super) fn sync(&self) -> Result<(), LogError> {
-        sys::sync_if_exists(&self.path).at(&self.path)
+        self.files.with_descriptor(|| sys::sync_if_exists(&self.path)).at(&self.path)
     }
 
     /// Adds to `found` the transactions that overlap `from..upper`; whether later segments cannot have more
@@ -154,7 +174,7 @@ impl TxnIndex {
             Presence::Gone => return Err(LogError::Gone),
             Presence::Unknown | Presence::Present => {}
         }
-        match File::open(&self.path) {
+        match self.files.with_descriptor(|| sys::open(&self.path)) {
             Ok(file) => {
                 *presence = Presence::Present;
                 Ok(Some(file))
@@ -182,8 +202,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first_offset, last_offset) = (Offset(0), Offset(1));
         let entry = TxnEntry { producer_id: ProducerId(1), first_offset, last_offset, last_stable_offset: Offset(2) };
+        let files = Arc::new(OpenFiles::up_to(1));
         for round in 0..500 {
-            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")));
+            let index = TxnIndex::new(dir.path().join(format!("{round}.txnindex")), &files);
             std::thread::scope(|scope| {
                 scope.spawn(|| index.collect(Access::Blocking, first_offset, last_offset, &mut Vec::new()).unwrap());
                 index.append(entry).unwrap();

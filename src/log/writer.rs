@@ -11,6 +11,7 @@ use super::producer_state::{ProducerState, ProducerStateError, SequenceCheck};
 use super::roll::{self, Age, Incoming};
 use super::scan::Located;
 use super::segment::Segment;
+use super::settle::Settling;
 use super::shared::Shared;
 use super::tail::Tail;
 use super::txn_index::TxnEntry;
@@ -35,6 +36,7 @@ pub struct LogWriter {
     pub(super) active: Option<Active>,
     /// Something is not yet as a clean stop leaves it.
     pub(super) dirty: bool,
+    pub(super) settling: Settling,
     pub(super) expired_at: Timestamp,
     /// Why no more appends are taken.
     pub(super) ended: Option<Ended>,
@@ -69,11 +71,7 @@ impl LogWriter {
         leader_epoch: LeaderEpoch,
         now: Timestamp,
     ) -> Result<Appended, LogError> {
-        match self.ended {
-            Some(Ended::Retired) => return Err(LogError::Retired),
-            Some(Ended::Closed) => return Err(LogError::Closed),
-            None => {}
-        }
+        self.check_writable()?;
         self.expire_producers(now);
         if let Some(duplicate) = self.check_producers(batches)? {
             return Ok(duplicate);
@@ -97,12 +95,34 @@ impl LogWriter {
             return Ok(appended);
         }
 
-        // All that can fail comes before the bytes are written, and they before anything is published.
-        self.make_active(base_offset, incoming, now)?;
-        self.assign_epoch(leader_epoch, base_offset)?;
-        self.write(batches)?;
+        self.prepare_and_write(batches, incoming, base_offset, leader_epoch, now)
+            .map_err(|error| self.shared.context.write_failed(error))?;
+        self.shared.context.written();
         self.publish(batches, incoming);
         Ok(appended)
+    }
+
+    pub(super) fn check_writable(&self) -> Result<(), LogError> {
+        self.shared.context.check()?;
+        match self.ended {
+            Some(Ended::Retired) => Err(LogError::Retired),
+            Some(Ended::Closed) => Err(LogError::Closed),
+            None => Ok(()),
+        }
+    }
+
+    /// All that can fail comes before the bytes are written, and they before anything is published.
+    fn prepare_and_write(
+        &mut self,
+        batches: &[Batch],
+        incoming: Incoming,
+        base_offset: Offset,
+        leader_epoch: LeaderEpoch,
+        now: Timestamp,
+    ) -> Result<(), LogError> {
+        self.make_active(base_offset, incoming, now)?;
+        self.assign_epoch(leader_epoch, base_offset)?;
+        self.write(batches)
     }
 
     /// A new configuration takes effect with the next append.
@@ -116,7 +136,7 @@ impl LogWriter {
         let end_offset = self.shared.view.read().end_offset;
         let ended = *self.ended.get_or_insert(Ended::Closed);
         if self.dirty && ended == Ended::Closed {
-            self.complete_active(end_offset)?;
+            self.complete_active(end_offset).map_err(|error| self.shared.context.write_failed(error))?;
             self.shared.flush()?;
             self.dirty = false;
         }
@@ -184,8 +204,13 @@ impl LogWriter {
     pub(super) fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
         self.complete_active(base_offset)?;
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
-        let interval = self.options.config.index_interval_bytes;
-        let segment = Arc::new(Segment::create(&self.shared.dir, base_offset, interval)?);
+        let TopicConfig { index_interval_bytes, preallocate, segment_bytes, .. } = self.options.config;
+        let files = &self.shared.context.open_files;
+        let segment = Arc::new(Segment::create(&self.shared.dir, base_offset, index_interval_bytes, files)?);
+        if preallocate {
+            segment.preallocate(segment_bytes.into())?;
+        }
+        self.shared.durability.names_appeared();
         if let Some(Active { segment: old, tail, .. }) = &self.active {
             old.seal(Some(tail.max));
         }
@@ -194,19 +219,23 @@ impl LogWriter {
         view.active_size = 0;
         view.active_max = None;
         drop(view);
+        if self.active.is_some() {
+            self.shared.flush_sealed_soon();
+        }
         self.active = Some(Active { segment, tail: Tail::default(), age: Age::starting(now, &self.options.config) });
         Ok(())
     }
 
-    /// Writes out what the active segment's indexes lack, and the producers as they are at its end. Nothing is synced: an
-    /// append that rolls waits for no disk.
-    fn complete_active(&mut self, end_offset: Offset) -> Result<(), LogError> {
+    /// Writes out what the active segment's indexes lack, and the producers as they are at its end, and cuts off what was
+    /// preallocated. Nothing is synced: an append that rolls waits for no disk.
+    pub(super) fn complete_active(&mut self, end_offset: Offset) -> Result<(), LogError> {
         let Some(Active { segment, tail, .. }) = &mut self.active else { return Ok(()) };
         if let Some(entry) = tail.last_time_entry(segment) {
             segment.time_index.push(entry);
         }
         segment.offset_index.flush()?;
         segment.time_index.flush()?;
+        segment.trim()?;
         Ok(producer_snapshot::write(&self.shared.snapshot_path(end_offset), self.producers.entries())?)
     }
 
@@ -219,21 +248,22 @@ impl LogWriter {
             return Ok(());
         }
         checkpoint::write_epochs(&self.shared.dir.join(checkpoint::LEADER_EPOCH_CHECKPOINT), epochs.entries())?;
+        self.shared.durability.names_appeared();
         *self.shared.epochs.write() = epochs;
         Ok(())
     }
 
-    /// Writes the batches behind the published end. What a failure leaves there is cut off, or overwritten by the next
-    /// append; the file position is not what decides.
+    /// Writes the batches behind the published end. What a failure leaves there is cut off; where it cannot be, the log dir
+    /// has failed, and what lies there is for recovery to judge.
     fn write(&mut self, batches: &[Batch]) -> Result<(), LogError> {
         let Some(active) = &self.active else { return Ok(()) };
         let (file, position) = (active.segment.file()?, active.segment.size());
         let written = write_batches(&file, batches, position).at(&active.segment.path);
         let noted = written.and_then(|()| batches.iter().try_for_each(|batch| self.index_aborted(active, batch)));
         if noted.is_err()
-            && let Err(error) = sys::set_len(&file, position)
+            && let Err(error) = sys::set_len(&file, position).at(&active.segment.path)
         {
-            tracing::error!(dir = %self.shared.dir.display(), %error, "a failed append could not be cut off");
+            self.shared.context.fail(&error);
         }
         noted
     }

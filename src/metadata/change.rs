@@ -8,7 +8,7 @@ use crate::config::{self, Groups, InvalidConfig};
 use crate::log::names::{self, InvalidTopicName};
 use crate::metadata::store::StoreError;
 use crate::protocol::ErrorCode;
-use crate::types::TopicId;
+use crate::types::{LeaderEpoch, TopicId};
 
 /// Partitions of all topics together. Kafka has no such limit; here a request to describe everything is answered from
 /// memory, and this bounds it.
@@ -39,6 +39,11 @@ pub enum Change {
         id: TopicId,
         configs: BTreeMap<String, String>,
     },
+    /// The topic was led by another broker, up to this epoch.
+    SetLeaderEpoch {
+        id: TopicId,
+        epoch: LeaderEpoch,
+    },
 }
 
 impl Change {
@@ -53,7 +58,19 @@ impl Change {
     }
 }
 
-pub(super) fn consumer_offsets_configs(groups: &Groups) -> BTreeMap<String, String> {
+/// What Kafka creates its own topics with, as far as it decides over what is deleted (`GroupCoordinator`,
+/// `TransactionStateManager`, `ShareCoordinatorService`); nothing for any other topic.
+pub(super) fn internal_topic_configs(topic: &str, groups: &Groups) -> BTreeMap<String, String> {
+    let configs: &[(&str, &str)] = match topic {
+        super::CONSUMER_OFFSETS => return consumer_offsets_configs(groups),
+        super::TRANSACTION_STATE => &[("cleanup.policy", "compact")],
+        super::SHARE_GROUP_STATE => &[("cleanup.policy", "delete"), ("retention.ms", "-1")],
+        _ => &[],
+    };
+    configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+fn consumer_offsets_configs(groups: &Groups) -> BTreeMap<String, String> {
     let configs = [
         ("cleanup.policy", "compact".to_owned()),
         ("compression.type", "producer".to_owned()),
@@ -119,10 +136,10 @@ impl From<InvalidConfig> for ChangeError {
 /// Applies one change; one that is refused leaves the image as it was.
 pub fn apply(image: &mut Image, change: &Change) -> Result<(), ChangeError> {
     match change {
-        Change::CreateTopic { name, id, partitions, configs } => create_topic(
-            image,
-            Topic { name: name.clone(), id: *id, partitions: *partitions, configs: configs.clone() },
-        ),
+        Change::CreateTopic { name, id, partitions, configs } => {
+            let (name, configs) = (name.clone(), configs.clone());
+            create_topic(image, Topic { name, id: *id, partitions: *partitions, configs, leader_epoch: LeaderEpoch(0) })
+        }
         Change::DeleteTopic { id } => {
             known(image, *id)?;
             image.remove(*id);
@@ -133,6 +150,11 @@ pub fn apply(image: &mut Image, change: &Change) -> Result<(), ChangeError> {
             check_configs(configs)?;
             let topic = known(image, *id)?;
             image.put(Topic { configs: configs.clone(), ..topic });
+            Ok(())
+        }
+        Change::SetLeaderEpoch { id, epoch } => {
+            let topic = known(image, *id)?;
+            image.put(Topic { leader_epoch: topic.leader_epoch.max(*epoch), ..topic });
             Ok(())
         }
     }

@@ -56,12 +56,12 @@ impl<'a> Edit<'a> {
 }
 
 /// Keys that are kept and described but do not act: whoever sets one should hear of it.
-fn tell_what_does_not_act(image: &Image, change: &Change) {
+pub(super) fn tell_what_does_not_act(image: &Image, change: &Change) {
     let (topic, configs) = match change {
         Change::CreateTopic { id, configs, .. } | Change::SetTopicConfigs { id, configs } => {
             (image.topic_by_id(*id), configs)
         }
-        Change::DeleteTopic { .. } | Change::SetPartitions { .. } => return,
+        Change::DeleteTopic { .. } | Change::SetPartitions { .. } | Change::SetLeaderEpoch { .. } => return,
     };
     let Some(topic) = topic.filter(|topic| !topic.is_internal()) else { return };
     let without_effect = config::without_effect(configs);

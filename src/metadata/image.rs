@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rpds::RedBlackTreeMapSync;
 
 use crate::log::names;
-use crate::types::TopicId;
+use crate::types::{LeaderEpoch, TopicId};
 
 /// One topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub struct Topic {
     pub partitions: i32,
     /// The values set on the topic itself.
     pub configs: BTreeMap<String, String>,
+    /// The epoch in which this broker leads its partitions: not below any that a broker before it led one of them in, for
+    /// clients do not go back to a lower one.
+    pub leader_epoch: LeaderEpoch,
 }
 
 impl Topic {

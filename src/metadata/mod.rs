@@ -6,6 +6,7 @@ mod adopt;
 pub mod change;
 mod edit;
 mod image;
+pub mod kafka;
 pub mod store;
 
 #[cfg(test)]
@@ -16,7 +17,9 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use crate::log::names::SHARE_GROUP_STATE_TOPIC as SHARE_GROUP_STATE;
 pub use crate::log::names::{CONSUMER_OFFSETS_TOPIC as CONSUMER_OFFSETS, TRANSACTION_STATE_TOPIC as TRANSACTION_STATE};
+pub use adopt::take_over;
 pub use change::{Change, ChangeError};
 pub use edit::Edit;
 pub use image::{Image, Topic};

@@ -2,6 +2,7 @@
 //! together under that lock, and no lock is held across an await.
 
 mod heavy;
+mod recovery;
 mod registry;
 mod upkeep;
 mod waiters;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::TopicConfig;
-use crate::log::{Appended, LogError, LogReader, LogWriter, ReadLimit, ReadSlice, TimestampedOffset};
+use crate::log::{Appended, FlushWait, LogError, LogReader, LogWriter, ReadLimit, ReadSlice, TimestampedOffset};
 use crate::protocol::ErrorCode;
 use crate::protocol::batch::Batch;
 use crate::protocol::compression::DECOMPRESSED_BYTES_MAX;
@@ -58,6 +59,10 @@ pub struct Offsets {
 pub struct Partition {
     pub id: TopicPartition,
     pub topic_id: TopicId,
+    /// The one epoch of a broker that has no peers: it is never taken over from.
+    pub leader_epoch: LeaderEpoch,
+    /// The same, unless somebody put a folder here that holds a later epoch than its topic's: in a log epochs do not fall.
+    append_epoch: LeaderEpoch,
     writer: Mutex<LogWriter>,
     /// Another one once the log has moved to another log dir.
     reader: RwLock<LogReader>,
@@ -77,12 +82,10 @@ impl Offsets {
 }
 
 impl Partition {
-    /// The one epoch of a broker that has no peers: it is never taken over from.
-    pub const LEADER_EPOCH: LeaderEpoch = LeaderEpoch(0);
-
     fn new(
         id: TopicPartition,
         topic_id: TopicId,
+        leader_epoch: LeaderEpoch,
         config: TopicConfig,
         writer: LogWriter,
         reader: LogReader,
@@ -90,6 +93,8 @@ impl Partition {
         Partition {
             id,
             topic_id,
+            leader_epoch,
+            append_epoch: reader.latest_epoch().map_or(leader_epoch, |latest| latest.max(leader_epoch)),
             writer: Mutex::new(writer),
             reader: RwLock::new(reader),
             config: RwLock::new(Arc::new(config)),
@@ -135,12 +140,32 @@ impl Partition {
 
     /// Appends what a coordinator wrote; its batches are trusted and not validated.
     pub fn append_internal(&self, batch: Batch, now: Timestamp) -> Result<Appended, ErrorCode> {
-        self.append_batches(&mut [batch], now)
+        let appended = self.append_batches(&mut [batch], now)?;
+        // Begun here; the coordinator waits before it answers.
+        drop(self.group_commit(appended.last_offset));
+        Ok(appended)
+    }
+
+    /// What an append up to `last_offset` waits for before it is acknowledged; `None`: nothing. The append of a duplicate
+    /// waits as the one that it repeats.
+    pub fn group_commit(&self, last_offset: Offset) -> Option<FlushWait> {
+        let flush_messages = self.config.read().flush_messages?;
+        self.reader().group_commit(last_offset.plus(1), flush_messages)
+    }
+
+    /// Waits until what was appended is on stable storage.
+    pub async fn flushed(&self, wait: FlushWait) -> Result<(), ErrorCode> {
+        wait.done().await.map_err(|error| self.failed(&error))
+    }
+
+    /// Whether the log dir has failed.
+    pub fn is_offline(&self) -> bool {
+        self.reader.read().check_dir().is_err()
     }
 
     fn append_batches(&self, batches: &mut [Batch], now: Timestamp) -> Result<Appended, ErrorCode> {
         let appended =
-            self.writer.lock().append(batches, Self::LEADER_EPOCH, now).map_err(|error| self.failed(&error))?;
+            self.writer.lock().append(batches, self.append_epoch, now).map_err(|error| self.failed(&error))?;
         self.waiters.wake();
         Ok(appended)
     }
@@ -170,6 +195,8 @@ impl Partition {
         if self.deleted.load(Ordering::SeqCst) {
             return Err(ErrorCode::UnknownTopicOrPartition);
         }
+        // A fetch that waits has had the partition since before.
+        self.reader().check_dir().map_err(|error| self.failed(&error))?;
         let offsets = self.offsets();
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
         Ok((offsets, by(&self.reader(), offset, limit, isolation == Isolation::ReadCommitted)))
@@ -212,6 +239,14 @@ impl Partition {
         Ok(())
     }
 
+    /// Makes the log durable up to its end if nothing was appended since the last call. Appends wait for no disk meanwhile.
+    fn settle(&self) -> Result<(), LogError> {
+        let Some(end_offset) = self.writer.lock().settle()? else { return Ok(()) };
+        self.reader().flush()?;
+        self.writer.lock().settled(end_offset);
+        Ok(())
+    }
+
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait
     /// too, learn of it.
     fn retire(&self) {
@@ -227,7 +262,7 @@ impl Partition {
             return ErrorCode::UnknownTopicOrPartition;
         }
         let code = error.error_code();
-        if code == ErrorCode::KafkaStorageError {
+        if code == ErrorCode::KafkaStorageError && !error.is_reported() {
             tracing::error!(partition = %self.id, %error, "storage error");
         }
         code
@@ -263,8 +298,9 @@ impl Partition {
     /// Checks the leader epoch that a client believes in (KIP-320).
     pub fn check_leader_epoch(&self, believed: LeaderEpoch) -> Result<(), ErrorCode> {
         match believed {
-            LeaderEpoch::NONE | Self::LEADER_EPOCH => Ok(()),
-            older if older < Self::LEADER_EPOCH => Err(ErrorCode::FencedLeaderEpoch),
+            LeaderEpoch::NONE => Ok(()),
+            current if current == self.leader_epoch => Ok(()),
+            older if older < self.leader_epoch => Err(ErrorCode::FencedLeaderEpoch),
             _ => Err(ErrorCode::UnknownLeaderEpoch),
         }
     }

@@ -21,7 +21,7 @@ fn open(dir: &std::path::Path) -> Partition {
         context: DirContext::detached(dir),
     })
     .unwrap();
-    Partition::new(id, TopicId::ZERO, config, writer, reader)
+    Partition::new(id, TopicId::ZERO, LeaderEpoch(0), config, writer, reader)
 }
 
 fn append(partition: &Partition) -> Result<Appended, ErrorCode> {

@@ -2,6 +2,7 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod flushes;
 mod removals;
 mod retention;
 
@@ -27,6 +28,9 @@ impl Upkeep {
         tasks.spawn(checkpoints::run_starts(partitions(), logs.start_checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
         tasks.spawn(retention::run(partitions(), logs.initial_delay, logs.retention_check_interval));
+        if let Some(interval) = logs.flush_check_interval {
+            tasks.spawn(flushes::run(partitions(), interval));
+        }
         Upkeep { tasks }
     }
 

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod records;
 pub mod response;
 pub mod validate;
+pub mod wire;
 
 /// Kafka's error codes (`org.apache.kafka.common.protocol.Errors`). Each layer's error type maps itself to one of these
 /// in an exhaustive match.

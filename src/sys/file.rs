@@ -7,9 +7,10 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, fallocate, fcntl};
 use rustix::fs::Advice;
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::ReadWriteFlags;
 
 /// A run of bytes in a file, shared with whoever else reads it: what a fetch sends without copying.
 #[derive(Clone, Debug)]
@@ -49,8 +50,8 @@ pub fn pread_cached(file: &File, buf: &mut [u8], position: u64) -> io::Result<us
         match rustix::io::preadv2(file, &mut [IoSliceMut::new(rest)], at, ReadWriteFlags::NOWAIT) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(Errno::INTR) => {}
-            Err(Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::OPNOTSUPP) => return Err(io::ErrorKind::WouldBlock.into()),
             Err(error) => return Err(error.into()),
         }
     }
@@ -115,6 +116,27 @@ pub fn set_len(file: &File, length: u64) -> io::Result<()> {
     file.set_len(length)
 }
 
+/// Makes a file `length` bytes long, with room on the disk for all of them where the file system can promise that.
+pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
+    let bytes = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(Errno::EOPNOTSUPP) => set_len(file, length),
+        allocated => Ok(allocated?),
+    }
+}
+
+/// The disk, or somebody's share of it, has no room.
+pub fn is_disk_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether an error speaks against the disk or its file system; it does not where the process has too many files open,
+/// or somebody took the file away.
+pub fn is_of_device(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw);
+    !matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOENT))
+}
+
 /// As [`fdatasync`], of a file that need not be there.
 pub fn sync_if_exists(path: &Path) -> io::Result<()> {
     match File::open(path) {
@@ -127,11 +149,29 @@ pub fn sync_if_exists(path: &Path) -> io::Result<()> {
 pub type FileLock = Flock<File>;
 
 /// Takes the exclusive lock of `file`, or gives `None` where another process has it. Dropping the lock releases it.
+///
+/// A lock of `fcntl` goes with it: by one a Kafka holds its directories (Java's `FileChannel.tryLock`), and the two kinds
+/// do not see each other.
 pub fn try_lock_exclusive(file: File) -> io::Result<Option<FileLock>> {
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(Some(lock)),
-        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
-        Err((_, error)) => Err(error.into()),
+    let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => lock,
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Ok(None),
+        Err((_, error)) => return Err(error.into()),
+    };
+    match fcntl(&*lock, FcntlArg::F_OFD_SETLK(&whole_file())) {
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(None),
+        // A file system without such locks has the other kind.
+        Ok(_) | Err(_) => Ok(Some(lock)),
+    }
+}
+
+fn whole_file() -> nix::libc::flock {
+    nix::libc::flock {
+        l_type: nix::libc::F_WRLCK as i16,
+        l_whence: nix::libc::SEEK_SET as i16,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 

@@ -6,11 +6,12 @@ mod process;
 mod socket;
 
 pub use file::{
-    FileLock, FileSlice, drop_cached, fdatasync, fsync, lock_holder, pread_cached, pread_exact, pread_up_to,
-    pwrite_all, pwritev_all, read_ahead, set_len, sync_if_exists, try_lock_exclusive,
+    FileLock, FileSlice, drop_cached, fdatasync, fsync, is_disk_full, is_of_device, lock_holder, pread_cached,
+    pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, sync_if_exists,
+    try_lock_exclusive,
 };
 pub use names::{
     create, create_dir_all, open, open_or_create, remove_dir_all, remove_file, remove_file_if_exists, rename, sync_dir,
 };
-pub use process::{is_alive, raise_open_file_limit};
+pub use process::{is_alive, is_out_of_descriptors, open_file_limit, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};

@@ -3,12 +3,14 @@
 
 pub mod batch;
 pub mod data_dir;
+pub mod kafka;
 pub mod requests;
 pub mod topics;
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -45,19 +47,56 @@ impl Broker {
 
     /// Starts on a data directory that an earlier broker may have left.
     pub fn start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+        Broker::start_in(data, &[data.path().to_owned()], overrides)
+    }
+
+    /// Starts with these log dirs, which `data` keeps from being removed.
+    pub fn start_in(data: &Arc<TempDir>, dirs: &[PathBuf], overrides: &[&str]) -> Broker {
+        Broker::start_by(data, dirs, &[], overrides, |command| command)
+    }
+
+    /// As [`Broker::start_on`], with other arguments too: flags, and more directories.
+    pub fn start_with_args(data: &Arc<TempDir>, args: &[&str], overrides: &[&str]) -> Broker {
+        Broker::start_by(data, &[data.path().to_owned()], args, overrides, |command| command)
+    }
+
+    /// As [`Broker::start_on`], with a command that `change` may put into another environment.
+    pub fn start_as(data: &Arc<TempDir>, overrides: &[&str], change: impl Fn(Command) -> Command) -> Broker {
+        Broker::start_by(data, &[data.path().to_owned()], &[], overrides, change)
+    }
+
+    fn start_by(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Broker {
         // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let started = (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, overrides).listening());
+        let spawn = || Broker::spawn(data, dirs, args, overrides, &change);
+        let started = (0..START_ATTEMPTS).find_map(|_| spawn().listening());
         started.expect("the broker ended before it listened")
     }
 
-    fn spawn(data: &Arc<TempDir>, overrides: &[&str]) -> Broker {
+    fn spawn(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Broker {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-        command.arg("--listen").arg(address.to_string()).arg("--data").arg(data.path());
+        command.arg("--listen").arg(address.to_string());
+        for dir in dirs {
+            command.arg("--data").arg(dir);
+        }
+        command.args(args);
         for setting in overrides {
             command.arg("--override").arg(setting);
         }
-        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        let process = change(command).spawn().unwrap();
         Broker { process, address, data: data.clone() }
     }
 
@@ -115,6 +154,16 @@ impl Broker {
     pub fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
+    }
+
+    /// Waits until the broker ends by itself.
+    pub fn ended(mut self) -> ExitStatus {
+        let deadline = Instant::now() + START_DEADLINE;
+        while self.is_running() {
+            assert!(Instant::now() < deadline, "still running after {START_DEADLINE:?}");
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.process.wait().unwrap()
     }
 
     /// Asks the broker to stop, and waits until it has.

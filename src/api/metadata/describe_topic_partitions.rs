@@ -3,8 +3,9 @@
 //! - No topics named means all of them. Topics are answered by name; the cursor says where the answer starts, and the
 //!   next cursor where it stopped: after `response_partition_limit` partitions, one at least and
 //!   `max.request.partition.size.limit` at most. A cursor must lie on a topic that is asked for.
-//! - Eligible leader replicas are empty arrays, never null (the Java client does not take null): one replica is its
-//!   partition's whole ISR.
+//! - Eligible leader replicas are arrays, never null (the Java client does not take null). They are empty, as one replica
+//!   is its partition's whole ISR, but for a partition whose log cannot be used: it has no leader and no ISR, and its
+//!   replica would lead again. It is no error here (`KRaftMetadataCache`).
 //! - Authorized operations are all of them: there is no authorizer yet.
 
 use std::collections::BTreeSet;
@@ -18,12 +19,11 @@ use kafka_protocol::messages::describe_topic_partitions_response::{
 };
 use kafka_protocol::messages::{BrokerId, TopicName};
 
-use super::{missing_code, wire_name};
+use super::{NO_LEADER, missing_code, wire_name};
 use crate::api::cluster::authorized_operations;
 use crate::api::{Context, Refused};
 use crate::log::names::is_internal_topic;
 use crate::metadata::{Image, Topic};
-use crate::partition::Partition;
 use crate::protocol::ErrorCode;
 use crate::types::NodeId;
 
@@ -33,12 +33,14 @@ pub(in crate::api) async fn describe_topic_partitions(
 ) -> Result<DescribeTopicPartitionsResponse, Refused> {
     let config = &ctx.services.config;
     let image = ctx.services.metadata.image();
-    Ok(describe(&image, config.node_id, config.request_partitions_max, request))
+    let is_offline = |topic: &Topic, index| ctx.services.partitions.is_offline(topic, index);
+    Ok(describe(&image, config.node_id, &is_offline, config.request_partitions_max, request))
 }
 
 fn describe(
     image: &Image,
     node: NodeId,
+    is_offline: &dyn Fn(&Topic, i32) -> bool,
     partitions_max: usize,
     request: DescribeTopicPartitionsRequest,
 ) -> DescribeTopicPartitionsResponse {
@@ -63,7 +65,7 @@ fn describe(
         };
         let start = if name.as_str() == first { first_partition } else { 0 };
         let end = topic.partitions.min(start.saturating_add(left));
-        response.topics.push(known(topic, node, start..end));
+        response.topics.push(known(topic, node, is_offline, start..end));
         if end < topic.partitions {
             return response.with_next_cursor(Some(next_cursor(name, end)));
         }
@@ -94,17 +96,29 @@ fn asked_for<'a>(
     }))
 }
 
-fn known(topic: &Topic, node: NodeId, partitions: Range<i32>) -> DescribeTopicPartitionsResponseTopic {
+fn known(
+    topic: &Topic,
+    node: NodeId,
+    is_offline: &dyn Fn(&Topic, i32) -> bool,
+    partitions: Range<i32>,
+) -> DescribeTopicPartitionsResponseTopic {
     let replicas = || vec![BrokerId(node.0)];
     let partition = |index| {
-        DescribeTopicPartitionsResponsePartition::default()
+        let partition = DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(index)
-            .with_leader_id(BrokerId(node.0))
-            .with_leader_epoch(Partition::LEADER_EPOCH.0)
+            .with_leader_epoch(topic.leader_epoch.0)
             .with_replica_nodes(replicas())
-            .with_isr_nodes(replicas())
-            .with_eligible_leader_replicas(Some(Vec::new()))
-            .with_last_known_elr(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()));
+        match is_offline(topic, index) {
+            false => partition
+                .with_leader_id(BrokerId(node.0))
+                .with_isr_nodes(replicas())
+                .with_eligible_leader_replicas(Some(Vec::new())),
+            true => partition
+                .with_leader_id(NO_LEADER)
+                .with_offline_replicas(replicas())
+                .with_eligible_leader_replicas(Some(replicas())),
+        }
     };
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(wire_name(topic)))

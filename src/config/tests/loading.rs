@@ -32,7 +32,7 @@ fn without_configuration_the_defaults_hold() {
 #[test]
 fn every_key_that_has_effect_reaches_its_field() {
     let config = config(
-        "node.id=0\ncluster.id=abc\nlog.dirs=/a, /b,/a\nlog.dir=/c\nfetch.max.bytes=1024\n\
+        "node.id=0\ncluster.id=abc\nlog.dirs=/a, /b,/a\nlog.dir=/c\nmetadata.log.dir=/m\nfetch.max.bytes=1024\n\
          max.incremental.fetch.session.cache.slots=2\nmax.request.partition.size.limit=3\nproducer.id.expiration.ms=4\n\
          socket.request.max.bytes=5\nqueued.max.request.bytes=6\nmax.connections=7\nmax.connections.per.ip=8\n\
          max.connections.per.ip.overrides=localhost:9, 2001:DB8::0:7:10\nconnections.max.idle.ms=-1\n\
@@ -44,6 +44,7 @@ fn every_key_that_has_effect_reaches_its_field() {
     );
     assert_eq!((config.node_id, config.cluster_id.as_deref()), (NodeId(0), Some("abc")));
     assert_eq!(config.log_dirs, ["/a", "/b"].map(PathBuf::from));
+    assert_eq!(config.kafka_metadata_dir, Some(PathBuf::from("/m")));
     assert_eq!((config.fetch_max_bytes, config.fetch_sessions_max, config.request_partitions_max), (1024, 2, 3));
     assert_eq!(config.producer_id_expiration, Duration::from_millis(4));
     let network = config.network;
@@ -266,6 +267,19 @@ fn the_older_name_of_the_node_id_is_honoured() {
         for name in ["broker.id", "node.id"] {
             let one = find(&described, name);
             assert_eq!((one.value.as_deref(), one.source), (Some("5"), Source::StaticBroker), "{settings}: {name}");
+        }
+    }
+}
+
+#[test]
+fn the_node_id_of_the_log_dirs_stands_in_for_one_that_was_not_configured() {
+    for (settings, expected) in [("", NodeId(7)), ("node.id=1", NodeId(1)), ("broker.id=1", NodeId(1))] {
+        let mut config = config(settings);
+        config.take_node_id(NodeId(7));
+        assert_eq!(config.node_id, expected);
+        let described = config.broker.describe_broker();
+        for name in ["broker.id", "node.id"] {
+            assert_eq!(find(&described, name).value, Some(expected.0.to_string()));
         }
     }
 }

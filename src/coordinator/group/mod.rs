@@ -93,6 +93,17 @@ impl<J: Journal> GroupCoordinator<J> {
         self.runtime.shut_down();
     }
 
+    /// A log dir has failed: groups whose log is in it are not served any more, and their clients look for the coordinator
+    /// again.
+    pub fn log_dir_failed(&self) {
+        self.runtime.log_dir_failed();
+    }
+
+    /// Whether there is no coordinator for a group until a restart.
+    pub fn is_offline(&self, group: &str) -> bool {
+        self.runtime.is_offline(group)
+    }
+
     /// A topic was deleted: no group has offsets of it any more. Call after the deletion was committed.
     pub fn topic_deleted(&self, topic: &str) {
         if topic == CONSUMER_OFFSETS {
@@ -133,7 +144,11 @@ impl<J: Journal> GroupCoordinator<J> {
             return join_error(&request.member_id, error);
         }
         // Dropped without an answer where a later call of the same member took its place.
-        answer.await.unwrap_or_else(|_| join_error(&request.member_id, ErrorCode::NotCoordinator))
+        let response = answer.await.unwrap_or_else(|_| join_error(&request.member_id, ErrorCode::NotCoordinator));
+        match self.runtime.committed(&request.group_id).await {
+            Ok(()) => response,
+            Err(error) => join_error(&request.member_id, error),
+        }
     }
 
     fn validate_join(&self, caller: &Caller, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
@@ -164,7 +179,8 @@ impl<J: Journal> GroupCoordinator<J> {
         if let Err(error) = synced {
             return sync_error(error);
         }
-        answer.await.unwrap_or_else(|_| sync_error(ErrorCode::NotCoordinator))
+        let response = answer.await.unwrap_or_else(|_| sync_error(ErrorCode::NotCoordinator));
+        self.runtime.committed(&request.group_id).await.map_or_else(sync_error, |()| response)
     }
 
     pub fn heartbeat(&self, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
@@ -174,7 +190,7 @@ impl<J: Journal> GroupCoordinator<J> {
     }
 
     /// One answer for each of the request's members.
-    pub fn leave(&self, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
+    pub async fn leave(&self, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
         validate_group_id(&request.group_id)?;
         let now = Now::read();
         let outcomes = self.runtime.on(&request.group_id, now, |session| {
@@ -183,6 +199,7 @@ impl<J: Journal> GroupCoordinator<J> {
             let _ = session.write(write);
             outcomes
         })?;
+        self.runtime.committed(&request.group_id).await?;
         let responses = request.members.iter().zip(outcomes).map(|(identity, outcome)| {
             MemberResponse::default()
                 .with_member_id(identity.member_id.clone())
@@ -196,7 +213,7 @@ impl<J: Journal> GroupCoordinator<J> {
 /// Offsets.
 impl<J: Journal> GroupCoordinator<J> {
     /// `topic_id` gives the topic's id where the partition exists.
-    pub fn commit(
+    pub async fn commit(
         &self,
         version: i16,
         request: &OffsetCommitRequest,
@@ -211,7 +228,10 @@ impl<J: Journal> GroupCoordinator<J> {
             (session.write(write), response)
         });
         match committed {
-            Ok((Ok(()), response)) => response,
+            Ok((Ok(()), response)) => match self.runtime.committed(&request.group_id).await {
+                Ok(()) => response,
+                Err(error) => failed(response, error),
+            },
             Ok((Err(error), response)) => failed(response, error),
             Err(error) => refused(request, error),
         }
@@ -229,7 +249,7 @@ impl<J: Journal> GroupCoordinator<J> {
     }
 
     /// `exists` tells of each partition whether there is one.
-    pub fn delete_offsets(
+    pub async fn delete_offsets(
         &self,
         request: &OffsetDeleteRequest,
         exists: impl Fn(&str, i32) -> bool,
@@ -240,7 +260,9 @@ impl<J: Journal> GroupCoordinator<J> {
             session.write(tombstones)?;
             Ok(topics)
         });
-        deleted.flatten()
+        let topics = deleted.flatten()?;
+        self.runtime.committed(&request.group_id).await?;
+        Ok(topics)
     }
 }
 
@@ -259,12 +281,18 @@ impl<J: Journal> GroupCoordinator<J> {
         ListGroupsResponse::default().with_groups(groups.into_iter().flatten().collect())
     }
 
+    /// To be answered once the deletion is [`GroupCoordinator::committed`].
     pub fn delete(&self, group: &GroupId) -> Result<(), ErrorCode> {
         let deleted = self.runtime.on(group, Now::read(), |session| {
             let tombstones = session.state.delete(group)?;
             session.write(tombstones)
         });
         deleted.flatten()
+    }
+
+    /// Waits until everything that was stored of the group so far is committed.
+    pub async fn committed(&self, group: &GroupId) -> Result<(), ErrorCode> {
+        self.runtime.committed(group).await
     }
 }
 

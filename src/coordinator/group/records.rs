@@ -15,17 +15,15 @@
 //! offsets in version 4, or 1 where an expiry was asked for, and groups in version 3, as Kafka 4.3 does.
 
 mod consumer_protocol;
-mod wire;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
 use uuid::Uuid;
 
 use crate::coordinator::state_machine::Record;
+use crate::protocol::wire::{Input, Output, WireError};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId};
 pub use consumer_protocol::{Assignment, Subscription, TopicPartitions};
-pub use wire::WireError;
-use wire::{Input, Output};
 
 /// Why a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,16 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::entries::{Entries, offset_entries, time_entries, txn_entries};
 use super::finding::{Finding, Report};
 use super::index_check::{Disagreement, IndexCheck, Names};
 use super::txn_check::TxnCheck;
 use super::{BatchFile, Located, ScanError, Walked};
+use crate::log::damage::{self, Behind};
 use crate::log::error::Damage;
 use crate::log::names::{FileKind, FileName};
+use crate::log::open_files::OpenFiles;
 use crate::log::producer_state::ProducerState;
-use crate::log::recovery::batch_follows;
 use crate::log::segment::Segment;
 use crate::log::txn_index::TxnEntry;
 use crate::log::writer::{marker_of, note_producer};
@@ -21,6 +23,7 @@ use crate::protocol::records::BatchRecords;
 use crate::types::Offset;
 
 const TORN: &str = "a torn tail: cut off at the next start after an unclean stop";
+const UNWRITTEN: &str = "blocks that a loss of power left unwritten: after an unclean stop the log is cut off here";
 const REFUSED: &str = "after an unclean stop the partition does not open: it is no torn tail";
 const BELOW_RECOVERY: &str = "no start looks at it: it lies before the segment of the recovery point; readers meet it";
 const UNREADABLE_RECORDS: &str = "served as it is: its CRC holds, so this is how it was written";
@@ -134,7 +137,8 @@ impl SegmentCheck<'_, '_> {
     /// Shows each whole batch to `observe`, an abort marker with the transaction it ends. Whether all of the file is whole.
     fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Option<TxnEntry>>)) -> bool {
         let log = self.log;
-        let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0);
+        let files = Arc::new(OpenFiles::up_to(1));
+        let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0, &files);
         let (found, expected) = (self.place.base_offset, self.walk.expected);
         let mut intact = expected <= found;
         if !intact {
@@ -176,19 +180,28 @@ impl SegmentCheck<'_, '_> {
         self.report.found(Finding::damage(&self.path, what, outcome).at(position).offset(self.walk.expected));
     }
 
-    /// As recovery decides (`Loading::cut_torn_tail`).
+    /// As recovery decides (`Loading::cut`).
     fn outcome(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
         let Place { is_last, is_recovered, recovery_point, .. } = self.place;
         if matches!(error, ScanError::Io(_)) {
             return CANNOT_READ;
         }
+        let expected = self.walk.expected;
         if !is_recovered {
             return BELOW_RECOVERY;
         }
+        if expected < recovery_point {
+            return REFUSED;
+        }
+        let file = self.log.file();
+        let Ok(behind) = damage::behind(segment, file, position, expected) else { return CANNOT_READ };
         let is_torn_write = is_last && matches!(error, ScanError::Damaged(Damage::Batch(_)));
-        let expected = self.walk.expected;
-        let follows = || batch_follows(segment, self.log.file(), position + 1, expected).unwrap_or(true);
-        if is_torn_write && expected >= recovery_point && !follows() { TORN } else { REFUSED }
+        match damage::is_unwritten(segment, file, position, expected, behind) {
+            _ if is_torn_write && behind == Behind::default() => TORN,
+            Ok(true) => UNWRITTEN,
+            Ok(false) => REFUSED,
+            Err(_) => CANNOT_READ,
+        }
     }
 
     /// The records of a whole batch, and what it does to its producer's transaction. Gives, of an abort marker, the

@@ -12,12 +12,14 @@ impl LogManager {
     /// What is due every `log.flush.start.offset.checkpoint.interval.ms`: checkpoints the log starts that have moved.
     /// Blocking. A dir that fails does not keep the others from theirs; the first error is returned.
     pub fn checkpoint_starts(&self) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        let written = self.dirs.iter().enumerate().map(|(index, dir)| {
+        self.in_each_dir(|state, index, dir| {
             let has_moved = |place: &Place| place.dir == index && place.start_has_moved();
-            if state.partitions.values().any(has_moved) { state.write_log_starts(index, &dir.path) } else { Ok(()) }
-        });
-        Ok(written.fold(Ok(()), Result::and)?)
+            if state.partitions.values().any(has_moved) {
+                Ok(state.write_log_starts(index, &dir.path)?)
+            } else {
+                Ok(())
+            }
+        })
     }
 
     /// Makes a partition's log start durable where it has moved, and with it all of that log dir: who asks for several
@@ -29,7 +31,8 @@ impl LogManager {
         };
         let index = place.dir;
         let Some(dir) = self.dirs.get(index) else { return Ok(()) };
-        Ok(state.write_log_starts(index, &dir.path)?)
+        let written = state.write_log_starts(index, &dir.path);
+        written.map_err(|error| dir.context.write_failed(error.into()))
     }
 
     /// Whether retention may find something in a partition that is not open, told from its folder.

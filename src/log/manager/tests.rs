@@ -96,6 +96,25 @@ fn a_stop_is_clean_only_if_it_was_marked() {
 }
 
 #[test]
+fn the_broker_epoch_in_a_mark_is_kept_until_a_stop_that_is_not_clean() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let mark = root.path().join(".kafka_cleanshutdown");
+    let of_none = r#"{"version":0,"brokerEpoch":-1}"#;
+    let kafkas = r#"{"version":0,"brokerEpoch":14}"#;
+    let endless = format!("{}7}}", kafkas.trim_end_matches('}').repeat(9));
+    for (found, kept) in [(kafkas, kafkas), ("", of_none), ("{}", of_none), ("14}", of_none), (&endless, of_none)] {
+        fs::write(&mark, found).unwrap();
+        run(&dirs, TopicId::random(), 0);
+        assert_eq!(fs::read_to_string(&mark).unwrap(), kept, "{found}");
+    }
+    fs::write(&mark, kafkas).unwrap();
+    drop(open(&dirs));
+    run(&dirs, TopicId::random(), 0);
+    assert_eq!(fs::read_to_string(&mark).unwrap(), of_none);
+}
+
+#[test]
 fn a_partition_that_was_not_recovered_keeps_its_directory_from_being_clean() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().to_owned()];
@@ -279,4 +298,55 @@ fn a_partition_with_two_folders_stops_the_start() {
     dirs.iter().for_each(|dir| fs::create_dir(dir.join("topic-0")).unwrap());
     let error = LogManager::open(&dirs, &options(NODE, None)).unwrap_err();
     assert!(matches!(error, ManagerError::Duplicate { .. }), "{error}");
+}
+
+#[test]
+fn a_failed_dir_gets_no_new_partition_and_no_mark_and_keeps_nothing_from_the_others() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a"), root.path().join("b")];
+    let manager = open(&dirs);
+    let partition = |index| TopicPartition::new("topic", index);
+    let id = TopicId::random();
+    for index in 0..2 {
+        manager.open_log(&partition(index), id, config()).unwrap();
+    }
+    let device = LogError::Io { path: dirs[0].clone(), source: io::Error::from_raw_os_error(5) };
+    manager.dirs[0].context.fail(&device);
+    assert_eq!([0, 1].map(|index| manager.is_offline(&partition(index))), [true, false]);
+    assert!(matches!(manager.open_log(&partition(0), id, config()), Err(LogError::DirFailed { .. })));
+    for index in 2..5 {
+        append(&mut manager.open_log(&partition(index), id, config()).unwrap().0);
+        assert!(dirs[1].join(partition(index).to_string()).exists());
+    }
+    assert!(!manager.have_all_failed());
+    manager.close().unwrap();
+    assert_eq!([0, 1].map(|dir| dirs[dir].join(".kafka_cleanshutdown").exists()), [false, true]);
+    manager.dirs[1].context.fail(&device);
+    assert!(manager.have_all_failed());
+    assert!(manager.open_log(&partition(9), id, config()).is_err());
+}
+
+#[test]
+fn a_log_that_was_not_closed_in_order_keeps_its_dir_from_being_clean() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let manager = open(&dirs);
+    let partition = TopicPartition::new("topic", 0);
+    append(&mut manager.open_log(&partition, TopicId::random(), config()).unwrap().0);
+    manager.not_closed(&partition);
+    manager.close().unwrap();
+    assert!(!root.path().join(".kafka_cleanshutdown").exists());
+}
+
+#[test]
+fn the_folders_in_a_failed_dir_are_left_where_they_are_and_said_to_be() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().join("a"), root.path().join("b")];
+    let manager = open(&dirs);
+    let partitions = [0, 1].map(|index| TopicPartition::new("topic", index));
+    let id = TopicId::random();
+    partitions.iter().for_each(|it| append(&mut manager.open_log(it, id, config()).unwrap().0));
+    manager.dirs[0].context.fail(&LogError::Io { path: dirs[0].clone(), source: io::Error::from_raw_os_error(5) });
+    assert!(manager.retire(partitions).is_err());
+    assert!(dirs[0].join("topic-0").exists() && !dirs[1].join("topic-1").exists());
 }

@@ -75,12 +75,12 @@ fn a_failed_marker_changes_neither_the_producers_nor_the_index() {
     let fixture = Fixture::new(10_000);
     let (mut writer, reader) = fixture.open();
     append(&mut writer, transactional(1, 0));
-    // Where the index should be made there is a folder.
+    // Where the index should be made there is no room.
     let index = fixture.files("log")[0].with_extension("txnindex");
-    std::fs::create_dir(&index).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &index).unwrap();
     assert!(writer.append(&mut [marker(1, false)], EPOCH, NOW).is_err());
     assert_eq!((reader.end_offset(), reader.last_stable_offset()), (Offset(1), Offset(0)));
-    std::fs::remove_dir(&index).unwrap();
+    std::fs::remove_file(&index).unwrap();
     append(&mut writer, marker(1, false));
     assert_eq!(aborted(&reader, 0, u32::MAX), [(1, 0)]);
     assert_eq!(reader.last_stable_offset(), Offset(2));

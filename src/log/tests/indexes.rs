@@ -180,3 +180,42 @@ fn an_index_that_a_long_walk_shows_to_be_thin_is_rebuilt() {
     assert_eq!(consume(&reader, last, UNLIMITED).len(), 2);
     assert_eq!(std::fs::read(&index).unwrap(), before);
 }
+
+#[test]
+fn indexes_padded_with_zeros_as_kafka_preallocates_them_are_read_to_their_last_entry() {
+    const PREALLOCATED_BYTES: u64 = 10 << 20;
+    let fixture = Fixture::new(1000);
+    let model = indexed_log(&fixture);
+    let before = contents(&fixture);
+    for path in fixture.files("index").into_iter().chain(fixture.files("timeindex")) {
+        let bytes = PREALLOCATED_BYTES - PREALLOCATED_BYTES % 12;
+        std::fs::File::options().write(true).open(path).unwrap().set_len(bytes).unwrap();
+    }
+    let (mut writer, reader) = fixture.open();
+    let view = reader.shared.view();
+    let entries = |bytes: &Vec<u8>, size: usize| (bytes.len() / size) as u64;
+    let (offsets, times) = before.split_at(before.len() / 2);
+    for (segment, (offsets, times)) in view.segments.iter_from(0).zip(offsets.iter().zip(times)) {
+        assert_eq!(segment.offset_index.len().unwrap(), entries(offsets, 8));
+        assert_eq!(segment.time_index.len().unwrap(), entries(times, 12));
+    }
+    check(&reader, &model);
+    append(&mut writer, batch(1, NOW.0 + 10_000, 10));
+    writer.close().unwrap();
+    let last = fixture.files("index").pop().unwrap().metadata().unwrap().len();
+    assert!(last < 1000, "the padding is cut off with the next write");
+}
+
+#[test]
+fn an_index_of_nothing_but_padding_is_empty() {
+    let fixture = Fixture::new(10_000);
+    let (mut writer, _) = fixture.open();
+    append(&mut writer, batch(2, NOW.0, 40));
+    writer.close().unwrap();
+    for kind in ["index", "timeindex"] {
+        std::fs::write(&fixture.files(kind)[0], vec![0; 4800]).unwrap();
+    }
+    let (_, reader) = fixture.open();
+    assert_eq!(reader.shared.view().segments.get(0).unwrap().offset_index.len().unwrap(), 0);
+    assert_eq!(consume(&reader, Offset(0), UNLIMITED).len(), 2);
+}

@@ -3,11 +3,15 @@
 mod aborted;
 mod cold;
 mod concurrency;
+mod durability;
 mod indexes;
+mod open_files;
+mod power_loss;
 mod producers;
 mod read;
 mod recovery;
 mod reopen;
+mod resume;
 mod retention;
 mod rolling;
 mod time;

@@ -60,9 +60,10 @@ fn once_a_flush_has_failed_the_recovery_point_stays_where_it_is() {
     let segment = std::sync::Arc::clone(&writer.active.as_ref().unwrap().segment);
     let device = std::fs::OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
     let file = segment.exchange_file(std::sync::Arc::new(device));
-    assert!(matches!(writer.close(), Err(LogError::Io { .. })));
+    assert!(matches!(writer.close(), Err(LogError::DirFailed { .. })));
     segment.exchange_file(file);
-    assert!(matches!(writer.close(), Err(LogError::Io { .. })), "a sync that succeeds now says nothing");
+    assert!(matches!(writer.close(), Err(LogError::DirFailed { .. })), "a sync that succeeds now says nothing");
+    assert!(matches!(writer.shared.flush(), Err(LogError::DirFailed { .. })));
     assert_eq!(reader.recovery_point(), Offset(1));
 }
 

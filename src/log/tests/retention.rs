@@ -287,8 +287,8 @@ fn a_flush_that_meets_removed_segments_is_no_failed_one() {
     let older = reader.shared.view();
     writer.advance_start(Offset(3)).unwrap();
     while writer.remove_before(Offset(3), Instant::now()).unwrap() {}
-    older.segments.iter_from(0).take(3).for_each(|segment| assert!(matches!(segment.sync(), Err(LogError::Gone))));
-    reader.shared.flush_to(&older, Offset(3)).unwrap();
+    older.segments.iter_from(0).take(3).for_each(|segment| assert!(matches!(segment.sync_log(), Err(LogError::Gone))));
+    reader.shared.flush_sealed().unwrap();
     assert_eq!(reader.recovery_point(), Offset(3));
     writer.close().unwrap();
 }
@@ -354,7 +354,7 @@ fn readers_beside_retention_see_whole_batches_in_order_or_are_told_that_they_are
         scope.spawn(move || {
             while !is_done.load(Ordering::Acquire) {
                 housekeeper.flush_sealed().unwrap();
-                housekeeper.release_idle_files();
+                housekeeper.shared.context.open_files.close_idle();
             }
         });
         scope.spawn(move || {

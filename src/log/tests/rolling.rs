@@ -127,13 +127,21 @@ fn a_roll_that_fails_leaves_the_log_as_it_was() {
     let fixture = Fixture::new(200);
     let (mut writer, _) = fixture.open();
     append(&mut writer, batch(1, NOW.0, 10));
-    for obstacle in ["00000000000000000001.snapshot.tmp", "00000000000000000001.timeindex.tmp"] {
-        let obstacle = fixture.options.dir.join(obstacle);
-        std::fs::create_dir(&obstacle).unwrap();
-        let large = batch(1, NOW.0, 100);
-        assert!(matches!(writer.append(&mut [large], EPOCH, NOW), Err(LogError::Io { .. })));
-        std::fs::remove_dir(&obstacle).unwrap();
+    let mut fails_by = |name: &str, obstacle: &str| {
+        let path = fixture.options.dir.join(name);
+        std::os::unix::fs::symlink(obstacle, &path).unwrap();
+        let error = writer.append(&mut [batch(1, NOW.0, 100)], EPOCH, NOW).unwrap_err();
+        let _ = std::fs::remove_file(path);
+        error
+    };
+    assert!(matches!(fails_by("00000000000000000001.snapshot.tmp", "/dev/full"), LogError::DiskFull { .. }));
+    for name in ["00000000000000000001.timeindex.tmp", "00000000000000000001.log"] {
+        assert!(matches!(fails_by(name, "/nowhere/to/be"), LogError::Io { .. }));
     }
+    let half_made = std::fs::read_dir(&fixture.options.dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut half_made: Vec<_> = half_made.filter(|name| name.to_str().unwrap().contains("1.")).collect();
+    half_made.retain(|name| name != "00000000000000000001.snapshot");
+    assert!(half_made.is_empty(), "{half_made:?}");
     // What is small enough still goes into the old segment; none that begins within it may be there at the next start.
     append(&mut writer, batch(1, NOW.0, 10));
     for (_, reader) in [fixture.open(), fixture.open_unclean().unwrap()] {

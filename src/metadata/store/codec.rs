@@ -5,7 +5,8 @@
 //! value:   payload · CRC-32C u32 of key and payload
 //! counter: key u8;   payload u64
 //! topic:   key u128; payload
-//!          partitions i32 · name (u32 length, UTF-8) · number of configs u32 · per config: key, value (like name)
+//!          partitions i32 · name (u32 length, UTF-8) · number of configs u32 · per config: key, value (like name) ·
+//!          leader epoch i32, where it is not 0
 //! ```
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use bytes::{Buf, BufMut};
 
 use crate::metadata::Topic;
-use crate::types::TopicId;
+use crate::types::{LeaderEpoch, TopicId};
 
 const CHECKSUM_LEN: usize = 4;
 
@@ -35,6 +36,9 @@ pub(super) fn encode_topic(topic: &Topic) -> Vec<u8> {
         put_string(&mut buf, key);
         put_string(&mut buf, value);
     }
+    if topic.leader_epoch != LeaderEpoch(0) {
+        buf.put_i32(topic.leader_epoch.0);
+    }
     seal(topic.id.0.as_bytes(), buf)
 }
 
@@ -47,7 +51,8 @@ pub(super) fn decode_topic(id: TopicId, value: &[u8]) -> Option<Topic> {
     for _ in 0..buf.try_get_u32().ok()? {
         configs.insert(get_string(&mut buf)?, get_string(&mut buf)?);
     }
-    buf.is_empty().then(|| Topic { name: name.into(), id, partitions, configs })
+    let leader_epoch = LeaderEpoch(if buf.is_empty() { 0 } else { buf.try_get_i32().ok()? });
+    buf.is_empty().then(|| Topic { name: name.into(), id, partitions, configs, leader_epoch })
 }
 
 fn seal(key: &[u8], mut payload: Vec<u8>) -> Vec<u8> {
@@ -83,13 +88,15 @@ mod tests {
     fn topic() -> Topic {
         let configs = [("cleanup.policy", "compact"), ("retention.ms", "-1")];
         let configs = configs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Topic { name: "orders".into(), id: TopicId::random(), partitions: 12, configs }
+        Topic { name: "orders".into(), id: TopicId::random(), partitions: 12, configs, leader_epoch: LeaderEpoch(0) }
     }
 
     #[test]
     fn topics_and_counters_go_both_ways() {
         let topic = topic();
-        assert_eq!(decode_topic(topic.id, &encode_topic(&topic)), Some(topic));
+        for topic in [Topic { leader_epoch: LeaderEpoch(7), ..topic.clone() }, topic] {
+            assert_eq!(decode_topic(topic.id, &encode_topic(&topic)), Some(topic));
+        }
         assert_eq!(decode_counter(2, &encode_counter(2, u64::MAX)), Some(u64::MAX));
     }
 

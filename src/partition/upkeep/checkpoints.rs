@@ -9,7 +9,7 @@ use crate::partition::Registry;
 
 pub(super) async fn run(partitions: Arc<Registry>, interval: Duration) {
     super::every(interval, move || {
-        if let Err(error) = partitions.manager().checkpoint() {
+        if let Err(error) = partitions.checkpoint() {
             tracing::error!(%error, "recovery points not written; after a crash more is recovered than needed");
         }
     })

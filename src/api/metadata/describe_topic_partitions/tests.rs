@@ -28,7 +28,7 @@ fn request(names: &[&'static str], limit: i32, cursor: Option<(&'static str, i32
 type Seen = (Vec<(String, i16, Vec<i32>)>, Option<(String, i32)>);
 
 fn seen(request: DescribeTopicPartitionsRequest) -> Seen {
-    let response = describe(&image(), NodeId(1), 2000, request);
+    let response = describe(&image(), NodeId(1), &|_, _| false, 2000, request);
     response.encode(&mut bytes::BytesMut::new(), 0).unwrap();
     let topic = |topic: DescribeTopicPartitionsResponseTopic| {
         let partitions = topic.partitions.iter().map(|partition| partition.partition_index).collect();
@@ -98,8 +98,25 @@ fn a_cursor_past_the_last_partition_goes_on_with_the_next_topic() {
 
 #[test]
 fn eligible_leader_replicas_are_empty_and_never_null() {
-    let response = describe(&image(), NodeId(1), 2000, request(&["a"], 2000, None));
+    let response = describe(&image(), NodeId(1), &|_, _| false, 2000, request(&["a"], 2000, None));
     let partition = &response.topics[0].partitions[0];
     assert_eq!((&partition.eligible_leader_replicas, &partition.last_known_elr), (&Some(vec![]), &Some(vec![])));
     assert_eq!((partition.leader_id, &partition.isr_nodes), (BrokerId(1), &vec![BrokerId(1)]));
+}
+
+#[test]
+fn a_partition_that_is_offline_has_no_leader_and_a_replica_that_would_lead_again() {
+    let is_offline = |topic: &Topic, index| topic.name.as_ref() == "a" && index == 1;
+    let response = describe(&image(), NodeId(7), &is_offline, 2000, request(&["a"], 2000, None));
+    let ids = |nodes: &[BrokerId]| nodes.iter().map(|node| node.0).collect::<Vec<_>>();
+    for partition in &response.topics[0].partitions {
+        let seen = (partition.leader_id.0, ids(&partition.isr_nodes), ids(&partition.offline_replicas));
+        let eligible = ids(partition.eligible_leader_replicas.as_deref().unwrap());
+        match partition.partition_index {
+            1 => assert_eq!((seen, eligible), ((-1, vec![], vec![7]), vec![7])),
+            _ => assert_eq!((seen, eligible), ((7, vec![7], vec![]), vec![])),
+        }
+        assert_eq!((partition.error_code, ids(&partition.replica_nodes)), (0, vec![7]));
+    }
+    assert!(response.topics[0].partitions.len() > 1);
 }

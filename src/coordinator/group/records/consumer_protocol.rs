@@ -11,8 +11,8 @@
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
 
-use super::wire::{Input, WireError};
 use super::{RecordError, read};
+use crate::protocol::wire::{Input, WireError};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {

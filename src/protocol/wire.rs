@@ -1,7 +1,8 @@
-//! Kafka's primitive types, read without trusting a length and written as the schemas say.
+//! Kafka's primitive types as stored records hold them, read without trusting a length and written as the schemas say.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::StrBytes;
+use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
@@ -20,48 +21,57 @@ pub enum WireError {
 }
 
 /// The bytes still to be read. What is taken out is copied: state must not keep the buffer it was loaded from.
-pub(super) struct Input<'a>(pub(super) &'a [u8]);
+#[derive(Debug)]
+pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
-    pub(super) fn i16(&mut self) -> Result<i16, WireError> {
+    pub fn i8(&mut self) -> Result<i8, WireError> {
+        self.0.try_get_i8().map_err(|_| WireError::Truncated)
+    }
+
+    pub fn i16(&mut self) -> Result<i16, WireError> {
         self.0.try_get_i16().map_err(|_| WireError::Truncated)
     }
 
-    pub(super) fn i32(&mut self) -> Result<i32, WireError> {
+    pub fn i32(&mut self) -> Result<i32, WireError> {
         self.0.try_get_i32().map_err(|_| WireError::Truncated)
     }
 
-    pub(super) fn i64(&mut self) -> Result<i64, WireError> {
+    pub fn i64(&mut self) -> Result<i64, WireError> {
         self.0.try_get_i64().map_err(|_| WireError::Truncated)
     }
 
-    pub(super) fn string(&mut self, compact: bool) -> Result<StrBytes, WireError> {
+    pub fn uuid(&mut self) -> Result<Uuid, WireError> {
+        self.0.try_get_u128().map(Uuid::from_u128).map_err(|_| WireError::Truncated)
+    }
+
+    pub fn string(&mut self, compact: bool) -> Result<StrBytes, WireError> {
         self.nullable_string(compact)?.ok_or(WireError::Null)
     }
 
-    pub(super) fn nullable_string(&mut self, compact: bool) -> Result<Option<StrBytes>, WireError> {
+    pub fn nullable_string(&mut self, compact: bool) -> Result<Option<StrBytes>, WireError> {
         let length = if compact { self.compact_length()? } else { i64::from(self.i16()?) };
         let Some(bytes) = self.take_nullable(length)? else { return Ok(None) };
         let text = std::str::from_utf8(bytes).map_err(|_| WireError::NotUtf8)?;
         Ok(Some(StrBytes::from_string(text.to_owned())))
     }
 
-    pub(super) fn bytes(&mut self, compact: bool) -> Result<Bytes, WireError> {
+    pub fn bytes(&mut self, compact: bool) -> Result<Bytes, WireError> {
         let length = self.length(compact)?;
         self.take_nullable(length)?.map(Bytes::copy_from_slice).ok_or(WireError::Null)
     }
 
-    pub(super) fn nullable_bytes(&mut self) -> Result<Option<Bytes>, WireError> {
+    pub fn nullable_bytes(&mut self) -> Result<Option<Bytes>, WireError> {
         let length = i64::from(self.i32()?);
         Ok(self.take_nullable(length)?.map(Bytes::copy_from_slice))
     }
 
-    pub(super) fn array_len(&mut self, compact: bool) -> Result<u32, WireError> {
+    pub fn array_len(&mut self, compact: bool) -> Result<u32, WireError> {
         let length = self.length(compact)?;
         u32::try_from(length).map_err(|_| WireError::BadLength(length))
     }
 
-    pub(super) fn tags(&mut self, mut each: impl FnMut(u32, &[u8]) -> Result<(), WireError>) -> Result<(), WireError> {
+    pub fn tags(&mut self, mut each: impl FnMut(u32, &[u8]) -> Result<(), WireError>) -> Result<(), WireError> {
         for _ in 0..self.varint()? {
             let tag = self.varint()?;
             let size = i64::from(self.varint()?);
@@ -89,7 +99,7 @@ impl<'a> Input<'a> {
         Ok(Some(taken))
     }
 
-    fn varint(&mut self) -> Result<u32, WireError> {
+    pub fn varint(&mut self) -> Result<u32, WireError> {
         let mut value = 0u32;
         for shift in (0..u32::BITS).step_by(7) {
             let byte = self.0.try_get_u8().map_err(|_| WireError::Truncated)?;
@@ -106,9 +116,8 @@ impl<'a> Input<'a> {
     }
 }
 
-/// Lengths were checked when the text came in (`GroupCoordinator::join`, `commit`); one that does not fit all the same is
-/// cut rather than written as a record that cannot be read.
-pub(super) trait Output {
+/// Lengths were checked when the text came in; one that does not fit all the same is cut rather than written as a record that cannot be read.
+pub trait Output {
     fn put_string(&mut self, text: &str);
     fn put_nullable_string(&mut self, text: Option<&StrBytes>);
     fn put_bytes_field(&mut self, bytes: &[u8]);
