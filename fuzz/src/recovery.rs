@@ -56,8 +56,8 @@ pub fn run(input: &[u8]) {
     // What was sound, and what recovery has read whole, is certain from here on.
     let first = folder.segments().first().map(|(base, _)| *base);
     let is_read_whole = !scenario.opening.clean && first.is_none_or(|first| scenario.opening.recovery_point <= first);
-    let is_certain =
-        is_sound || is_read_whole && Stored::of(&folder).is_some_and(|stored| stored.keeps(&scenario.opening));
+    let read_whole = || Stored::of(&folder).expect("recovery leaves nothing that is not sound");
+    let is_certain = is_sound || is_read_whole && read_whole().keeps(&scenario.opening);
     let first = live(&folder, &scenario, halves, appends, is_certain);
     let second = match log::open(folder.options(first.next)) {
         Ok(halves) => live(&folder, &scenario, halves, Input(&[]), is_certain),

@@ -39,6 +39,9 @@ impl Loading {
                     break;
                 }
             }
+            if index > last && self.remove_if_idle(index)? {
+                continue;
+            }
             self.recover_segment(index, last, std::mem::take(&mut start))?;
             if index == last {
                 self.check_recovery_point()?;
@@ -57,6 +60,17 @@ impl Loading {
             }
         }
         Ok(first)
+    }
+
+    /// Takes empty segment number `index` away, unless it tells where the log ends: compaction may have left none of the
+    /// offsets before it.
+    fn remove_if_idle(&mut self, index: usize) -> Result<bool, LogError> {
+        let Some(empty) = self.segments.get(index).filter(|segment| segment.base_offset == self.end_offset) else {
+            return Ok(false);
+        };
+        sys::remove_file(&empty.path).at(&empty.path)?;
+        self.segments.remove(index);
+        Ok(true)
     }
 
     /// No segment begins below the end of the one before it.
