@@ -70,7 +70,7 @@ pub(super) fn verify_segment(folder: &Path, place: Place, walk: &mut Walk, repor
         report.found(Finding::damage(&path(FileKind::TxnIndex), error, CANNOT_READ));
         None
     }));
-    let mut check = SegmentCheck { path: log_path, folder, log: &log, place, walk, report };
+    let mut check = SegmentCheck { path: log_path, folder, log: &log, place, walk, report, outcome: None };
     let intact = check.batches(|batch, aborted| {
         offsets.iter_mut().for_each(|check| check.observe(batch));
         times.iter_mut().for_each(|check| check.observe(batch));
@@ -131,6 +131,8 @@ struct SegmentCheck<'a, 'r> {
     place: Place,
     walk: &'a mut Walk,
     report: &'a mut Report<'r>,
+    /// What the first damage leads to: recovery goes no further. Each would be a search through all that lies behind.
+    outcome: Option<&'static str>,
 }
 
 impl SegmentCheck<'_, '_> {
@@ -176,12 +178,13 @@ impl SegmentCheck<'_, '_> {
     }
 
     fn damaged(&mut self, segment: &Segment, position: u64, error: &ScanError, what: String) {
-        let outcome = self.outcome(segment, position, error);
+        let outcome = self.outcome.unwrap_or_else(|| self.outcome_of(segment, position, error));
+        self.outcome = Some(outcome);
         self.report.found(Finding::damage(&self.path, what, outcome).at(position).offset(self.walk.expected));
     }
 
     /// As recovery decides (`Loading::cut`).
-    fn outcome(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
+    fn outcome_of(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
         let Place { is_last, is_recovered, recovery_point, .. } = self.place;
         if matches!(error, ScanError::Io(_)) {
             return CANNOT_READ;
