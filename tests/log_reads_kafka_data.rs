@@ -9,12 +9,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use ottla::config::TopicConfig;
+use ottla::log::cleaner::{Cleaning, Limits, Plan, Stop, Throttler};
 use ottla::log::manager::{LogManager, ManagerOptions};
 use ottla::log::{AbortedTxn, LogReader, ReadLimit};
 use ottla::protocol::batch::Batch;
 use ottla::protocol::records::{BatchRecords, EndTxnMarker};
 use ottla::sys;
 use ottla::types::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicPartition};
+use parking_lot::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -291,4 +293,50 @@ fn kafkas_clean_log_is_left_as_it_was() {
     let before = index_files(&data.dir());
     data.with_each(|_, reader, _| drop(read_all(reader, u32::MAX)));
     assert_eq!(index_files(&data.dir()), before.into_iter().filter(|(path, _)| !path.ends_with("deleted")).collect());
+}
+
+/// Cleans the topic that Kafka has cleaned, from its start on, as of `now`.
+fn clean_again(data: &KafkaData, now: Timestamp, check: impl FnOnce(&LogReader, &Value)) {
+    let manager = data.manager();
+    let (partition, id, expected) =
+        data.partitions().into_iter().find(|(partition, ..)| partition.topic.as_ref() == "compacted").unwrap();
+    assert_eq!(manager.cleaned_to(&partition), Some(Offset(300)), "as Kafka's checkpoint has it");
+    let config = TopicConfig { compact: true, delete: false, ..config() };
+    let (writer, reader) = manager.open_log(&partition, id, config.clone()).unwrap();
+    let plan = Plan::of(&reader, None, &config, now).unwrap().unwrap();
+    let cleaning = Cleaning {
+        log: &reader,
+        writer: &Mutex::new(writer),
+        config: &config,
+        limits: &Limits { keys_max: 1000, load_factor: 0.9, buffer_bytes: 1 << 16 },
+        throttler: &Throttler::new(None),
+        stop: &Stop::default(),
+        now,
+    };
+    assert_eq!(cleaning.run(&plan).unwrap().to, Offset(300));
+    check(&reader, expected);
+}
+
+#[test]
+fn what_kafka_has_cleaned_is_cleaned_again_without_a_change() {
+    let data = KafkaData::unpack();
+    let log = data.dir().join("compacted-0/00000000000000000000.log");
+    let before = fs::read(&log).unwrap();
+    clean_again(&data, Timestamp(1_700_000_400_000), |reader, expected| check_records("compacted", reader, expected));
+    assert_eq!(fs::read(&log).unwrap(), before);
+}
+
+#[test]
+fn tombstones_that_kafka_has_kept_go_when_the_horizon_that_it_set_has_passed() {
+    let data = KafkaData::unpack();
+    // What Kafka wrote into the one batch.
+    let horizon = 1_795_281_930_632;
+    clean_again(&data, Timestamp(horizon), |reader, expected| {
+        let (batches, _) = read_all(reader, u32::MAX);
+        let mut without_tombstones = expected_records(expected);
+        without_tombstones.retain(|(offset, _, value)| value.is_some() || *offset >= 300);
+        assert!(without_tombstones.len() < expected_records(expected).len());
+        assert_eq!(data_records(&batches, Offset::ZERO), without_tombstones);
+        assert_eq!(reader.end_offset(), Offset(301));
+    });
 }

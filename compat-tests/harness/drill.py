@@ -25,6 +25,7 @@ from broker import Broker, BrokerError
 
 RECONNECT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}
 DRAIN_LIMIT_S, READ_LIMIT_S = 120, 300
+BATCH_BYTES = 16_000  # drills have small segments
 
 
 class Skip(Exception):
@@ -42,7 +43,7 @@ def main(name: str, doc: str, body: Callable[[Path, argparse.Namespace], Iterato
     failed = False
     try:
         for check, counts, *reasons in body(home, options):
-            wrong = [f"{count} {what}" for what, count in counts.items() if count] + reasons
+            wrong = [f"{count} {what}" for what, count in counts.items() if count] + reasons[:3]
             failed |= bool(wrong)
             print(f"FAIL {check}: {', '.join(wrong)}" if wrong else f"ok {check}", flush=True)
     except Skip as reason:
@@ -77,6 +78,7 @@ class Book(threading.Thread):
         self.may_fail = settings.pop("may_fail", False)
         self.producer = Producer({"bootstrap.servers": bootstrap, "enable.idempotence": True, "acks": "all",
                                   "linger.ms": 5, "message.timeout.ms": 300_000, "error_cb": self._client_error,
+                                  "batch.size": BATCH_BYTES,
                                   **RECONNECT, **settings})
 
     @property

@@ -15,6 +15,7 @@ mod group_admin;
 mod group_offsets;
 mod groups;
 mod list_offsets;
+mod log_dirs;
 mod metadata;
 mod produce;
 mod producer_ids;

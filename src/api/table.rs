@@ -6,7 +6,7 @@ use kafka_protocol::messages::ApiKey;
 use super::dispatch::{Call, Rejected, Reply};
 use super::{
     Context, cluster, configs, delete_records, fetch, find_coordinator, group_admin, group_offsets, groups,
-    list_offsets, metadata, produce, producer_ids, topics, versions,
+    list_offsets, log_dirs, metadata, produce, producer_ids, topics, versions,
 };
 
 /// One row of the table.
@@ -86,6 +86,8 @@ apis! {
     typed OffsetForLeaderEpoch 2..=4 => list_offsets::for_leader_epoch;
     typed DescribeConfigs 1..=4 => configs::describe;
     typed AlterConfigs 0..=2 => configs::alter;
+    typed AlterReplicaLogDirs 1..=2 => log_dirs::alter;
+    typed DescribeLogDirs 1..=4 => log_dirs::describe;
     typed CreatePartitions 0..=3 => topics::create_partitions;
     typed DeleteGroups 0..=2 => group_admin::delete;
     typed IncrementalAlterConfigs 0..=1 => configs::incremental_alter;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::raw::RawConfig;
-pub use self::topic::{check_topic, check_topic_value, is_topic_list, without_effect};
+pub use self::topic::{check_topic, check_topic_value, is_compacted, is_topic_list, without_effect};
 pub use self::values::BrokerValues;
 use crate::types::{NodeId, TimestampType};
 

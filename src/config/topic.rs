@@ -44,6 +44,11 @@ impl TopicConfig {
     }
 }
 
+/// Whether a topic with these values of its own is compacted, without resolving all of them.
+pub fn is_compacted(broker: &BrokerValues, overrides: &BTreeMap<String, String>) -> bool {
+    Effective { broker, overrides }.policy_has("compact")
+}
+
 /// Kafka's defaults.
 impl Default for TopicConfig {
     fn default() -> TopicConfig {

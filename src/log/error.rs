@@ -49,6 +49,9 @@ pub enum LogError {
     Retired,
     #[error("the broker is stopping")]
     Closed,
+    /// Another log dir was asked for, or none.
+    #[error("the move to another log dir was cancelled")]
+    MoveCancelled,
     #[error(transparent)]
     Producer(#[from] ProducerStateError),
 }
@@ -60,11 +63,22 @@ pub enum Damage {
     Batch(#[from] BatchError),
     #[error("offsets from {found} on where {expected} or more must follow")]
     OffsetOrder { found: Offset, expected: Offset },
+    #[error("offsets up to {last}, where the next segment or the end of the log is at {end}")]
+    BeyondSegment { last: Offset, end: Offset },
     #[error("the segment is shorter than the recovery point says was flushed")]
     BeforeRecoveryPoint,
 }
 
 impl LogError {
+    /// There was no file where one was looked for: the log may have other ones by now.
+    pub fn is_no_file(&self) -> bool {
+        match self {
+            LogError::Gone => true,
+            LogError::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            _ => false,
+        }
+    }
+
     pub(super) fn io(path: PathBuf, source: io::Error) -> LogError {
         match source.kind() {
             // No file that may be waited for answers so.
@@ -86,7 +100,8 @@ impl LogError {
             | LogError::DiskFull { .. }
             | LogError::Unflushed { .. }
             | LogError::Gone
-            | LogError::Cold => ErrorCode::KafkaStorageError,
+            | LogError::Cold
+            | LogError::MoveCancelled => ErrorCode::KafkaStorageError,
             LogError::TooLarge { .. } => ErrorCode::RecordListTooLarge,
             LogError::Retired => ErrorCode::UnknownTopicOrPartition,
             // A client looks for the leader again, and finds it after the restart.

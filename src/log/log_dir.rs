@@ -26,7 +26,7 @@ pub(super) struct LogDir {
     pub(super) context: Arc<DirContext>,
     pub(super) was_clean: bool,
     pub(super) partitions: BTreeSet<TopicPartition>,
-    /// Folders of deleted partitions.
+    /// Folders of deleted partitions, and what moves have copied that were not finished.
     pub(super) leftovers: Vec<PathBuf>,
     /// Given by a Kafka's controllers, and by the mark of its stop proven to them (KIP-966): kept for a Kafka that gets the
     /// directory back. -1 where there was none.
@@ -44,8 +44,8 @@ impl LogDir {
             let Some(folder) = name.to_str().and_then(FolderName::parse) else { continue };
             match folder.state {
                 FolderState::Live => drop(partitions.insert(folder.partition)),
-                FolderState::Delete => leftovers.push(path.join(&name)),
-                FolderState::Future | FolderState::Stray => {}
+                FolderState::Delete | FolderState::Future => leftovers.push(path.join(&name)),
+                FolderState::Stray => {}
             }
         }
         let mark = path.join(CLEAN_SHUTDOWN_FILE);

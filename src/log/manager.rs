@@ -1,6 +1,7 @@
 //! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
 
 mod log_starts;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -11,18 +12,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::checkpoint::{
-    self, CheckpointError, LEADER_EPOCH_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, PARTITION_METADATA,
-    RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+    self, CLEANER_OFFSET_CHECKPOINT, CheckpointError, LEADER_EPOCH_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
+    PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
 };
 use super::error::IoContext;
 use super::log_dir::{self, Locked, LogDir};
 use super::names::{FolderState, set_aside_folder_name};
 use super::open_files::OpenFiles;
 use super::removals::Removals;
-use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions};
+use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions, relocate};
 use crate::config::TopicConfig;
 use crate::sys;
 use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
+
+pub use moves::{LogDirContents, LogDirInfo, Switched};
 
 /// Kafka's own log of cluster metadata: not a partition of ours.
 pub(super) const CLUSTER_METADATA_TOPIC: &str = "__cluster_metadata";
@@ -72,6 +75,8 @@ struct Place {
     log_start_offset: Offset,
     /// As the checkpoint has it.
     recovery_point: Offset,
+    /// Compaction has got as far as this.
+    cleaned_to: Option<Offset>,
     /// Found after an unclean stop, and not opened since.
     needs_recovery: bool,
     reader: Option<LogReader>,
@@ -90,6 +95,8 @@ pub enum ManagerError {
     Io { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Move(#[from] LogError),
 }
 
 impl LogManager {
@@ -100,6 +107,7 @@ impl LogManager {
         let Locked { dirs, locks, unopened } = log_dir::lock_all(dirs)?;
         let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
+        relocate::finish_switches(&dirs)?;
         let failures = Arc::new(Failures::default());
         let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
         let removals = Arc::new(Removals::default());
@@ -212,11 +220,18 @@ impl LogManager {
             let mut state = self.state.lock();
             let (dir, place) = state.place(partition, topic_id, &self.dirs)?;
             dir.context.check()?;
-            if let Some(found) = place.topic_id.filter(|found| *found != topic_id) {
-                return Err(LogError::WrongTopic { path: dir.path.join(partition.to_string()), found, topic_id });
+            let folder = dir.path.join(partition.to_string());
+            match place.topic_id {
+                Some(found) if found != topic_id => return Err(LogError::WrongTopic { path: folder, found, topic_id }),
+                Some(_) => {}
+                // The folder has lost its `partition.metadata`, or the file does not read.
+                None => {
+                    let written = checkpoint::write_partition_metadata(&folder.join(PARTITION_METADATA), topic_id);
+                    written.map_err(|error| dir.context.write_failed(error.into()))?;
+                }
             }
             OpenOptions {
-                dir: dir.path.join(partition.to_string()),
+                dir: folder,
                 topic_id,
                 config,
                 producer_id_expiration: self.producer_id_expiration,
@@ -231,6 +246,7 @@ impl LogManager {
         if let Some(place) = self.state.lock().partitions.get_mut(partition) {
             place.needs_recovery = false;
             place.reader = Some(reader.clone());
+            place.topic_id.get_or_insert(topic_id);
         }
         Ok((writer, reader))
     }
@@ -288,6 +304,27 @@ impl LogManager {
         })
     }
 
+    /// Whether the partition has a folder, or was opened and will get one.
+    pub fn knows(&self, partition: &TopicPartition) -> bool {
+        self.state.lock().partitions.contains_key(partition)
+    }
+
+    /// How far compaction has got with a partition; `None` where it was never compacted.
+    pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<Offset> {
+        self.state.lock().partitions.get(partition)?.cleaned_to
+    }
+
+    /// Notes how far compaction has got, and writes the dir's `cleaner-offset-checkpoint`, in which partitions that are gone
+    /// are no longer named.
+    pub fn set_cleaned_to(&self, partition: &TopicPartition, offset: Offset) -> Result<(), LogError> {
+        let mut state = self.state.lock();
+        let Some(place) = state.partitions.get_mut(partition) else { return Ok(()) };
+        place.cleaned_to = Some(offset);
+        let index = place.dir;
+        let Some(dir) = self.dirs.get(index) else { return Ok(()) };
+        Ok(state.write_cleaned(index, &dir.path)?)
+    }
+
     /// After every log was closed: checkpoints the recovery points, fsyncs, writes the clean-shutdown marks. A directory
     /// with a partition that still needs recovery gets no mark, nor does one that has failed.
     pub fn close(&self) -> Result<(), LogError> {
@@ -318,7 +355,8 @@ impl State {
         let Some((LogDir { path, was_clean, partitions, .. }, others)) = dirs.split_last() else { return Ok(()) };
         let recovery_points = read_checkpoint(&path.join(RECOVERY_POINT_CHECKPOINT));
         let log_start_offsets = read_checkpoint(&path.join(LOG_START_OFFSET_CHECKPOINT));
-        let named = recovery_points.keys().chain(log_start_offsets.keys());
+        let cleaned = read_checkpoint(&path.join(CLEANER_OFFSET_CHECKPOINT));
+        let named = recovery_points.keys().chain(log_start_offsets.keys()).chain(cleaned.keys());
         if named.into_iter().any(|partition| !partitions.contains(partition)) {
             self.stale_checkpoints.insert(others.len());
         }
@@ -333,6 +371,7 @@ impl State {
                 topic_id,
                 log_start_offset: log_start_offsets.get(partition).copied().unwrap_or(Offset::ZERO),
                 recovery_point: recovery_points.get(partition).copied().unwrap_or(Offset::ZERO),
+                cleaned_to: cleaned.get(partition).copied(),
                 needs_recovery: !was_clean,
                 reader: None,
             };
@@ -366,6 +405,7 @@ impl State {
             topic_id: Some(topic_id),
             log_start_offset: Offset::ZERO,
             recovery_point: Offset::ZERO,
+            cleaned_to: None,
             needs_recovery: false,
             reader: None,
         });
@@ -375,7 +415,9 @@ impl State {
     fn forget(&mut self, partition: &TopicPartition) {
         let place = self.partitions.remove(partition);
         place.iter().for_each(|place| self.count(place.dir, -1));
-        let is_named = |place: &Place| place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO;
+        let is_named = |place: &Place| {
+            place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO || place.cleaned_to.is_some()
+        };
         self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
     }
 
@@ -400,11 +442,23 @@ impl State {
         let recovery_points = here().map(|(partition, place)| (partition, place.recovery_point()));
         checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
         checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
+        let is_cleaned = here().any(|(_, place)| place.cleaned_to.is_some());
+        if is_cleaned || dir.join(CLEANER_OFFSET_CHECKPOINT).exists() {
+            self.write_cleaned(index, dir)?;
+        }
         self.write_log_starts(index, dir)?;
         for place in self.partitions.values_mut().filter(|place| place.dir == index) {
             place.recovery_point = place.recovery_point();
         }
         Ok(())
+    }
+}
+
+impl State {
+    fn write_cleaned(&self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
+        let here = self.partitions.iter().filter(|(_, place)| place.dir == index);
+        let cleaned = here.filter_map(|(partition, place)| Some((partition, place.cleaned_to?)));
+        checkpoint::write_offsets(&dir.join(CLEANER_OFFSET_CHECKPOINT), cleaned)
     }
 }
 

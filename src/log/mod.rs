@@ -8,6 +8,7 @@
 //! `inspect` reads files without a broker.
 
 pub mod checkpoint;
+pub mod cleaner;
 pub mod dir_context;
 pub mod epoch_cache;
 pub mod error;
@@ -29,6 +30,7 @@ mod offset_index;
 mod open;
 mod reader;
 mod recovery;
+mod relocate;
 mod resume;
 mod retention;
 mod roll;
@@ -48,6 +50,7 @@ pub use error::LogError;
 pub use flush::FlushWait;
 pub use open::open;
 pub use reader::LogReader;
+pub use relocate::{FutureLog, MoveProgress};
 pub use retention::Expired;
 pub use writer::LogWriter;
 

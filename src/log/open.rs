@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
 use super::checkpoint::{self, LEADER_EPOCH_CHECKPOINT};
+use super::cleaner;
 use super::epoch_cache::EpochCache;
 use super::error::{Damage, IoContext, LogError};
 use super::flush::Durability;
@@ -69,9 +71,12 @@ pub(super) struct Loading {
 
 impl Loading {
     fn list(options: OpenOptions) -> Result<Loading, LogError> {
+        let mut names = list(&options.dir)?;
+        if cleaner::settle(&options.dir, &names)? {
+            names = list(&options.dir)?;
+        }
         let (mut segments, mut snapshots) = (Vec::new(), Vec::new());
         let files = &options.context.open_files;
-        let names = list(&options.dir)?;
         let is_log = |name: &&FileName| name.state == FileState::Live && name.kind == FileKind::Log;
         let bases: BTreeSet<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
         for name in names {
@@ -87,8 +92,9 @@ impl Loading {
                 (FileState::Live, _) if !bases.contains(&name.offset) => sys::remove_file(&path).at(&path)?,
                 (FileState::Live, _) => {}
                 // What compaction or retention had done with.
-                (FileState::Deleted | FileState::Cleaned, _) => sys::remove_file(&path).at(&path)?,
-                (FileState::Swap, _) => return Err(unfinished_swap()).at(&path),
+                (FileState::Deleted, _) => sys::remove_file(&path).at(&path)?,
+                // Settled above.
+                (FileState::Cleaned | FileState::Swap, _) => {}
             }
         }
         segments.sort_by_key(|segment| segment.base_offset);
@@ -129,9 +135,19 @@ impl Loading {
         self.end_offset = tail.next_offset.unwrap_or(segment.base_offset);
         self.tail = tail;
         self.check_recovery_point()?;
+        self.warn_of_surplus();
         let from = self.load_snapshot(self.end_offset);
         self.replay_producers(from, self.segments.len(), 0)?;
         Ok(true)
+    }
+
+    /// A clean stop checkpoints the end as the recovery point. A base offset lies outside the CRC: that of the last batch
+    /// may be damaged with nothing else to tell.
+    fn warn_of_surplus(&self) {
+        let (dir, end, stopped) = (self.options.dir.display(), self.end_offset, self.options.recovery_point);
+        if stopped > Offset::ZERO && end > stopped {
+            tracing::warn!(%dir, %end, %stopped, "the log ends behind where the clean stop left it: verify tells more");
+        }
     }
 
     /// What was flushed must still be there, unless the log start has passed it.
@@ -216,7 +232,7 @@ impl Loading {
         Ok(())
     }
 
-    fn into_halves(self, recovered: bool) -> (LogWriter, LogReader) {
+    fn into_halves(mut self, recovered: bool) -> (LogWriter, LogReader) {
         let start_offset = self.start_offset();
         // A log start beyond the end: everything was deleted, and the files' records lie below it.
         let end_offset = self.end_offset.max(start_offset);
@@ -225,6 +241,8 @@ impl Loading {
             older.iter().for_each(|segment| segment.seal(None));
             if is_past_end {
                 last.seal(None);
+                // What they wrote between is gone: a sequence that goes on behind it is none out of order.
+                self.producers.clear();
             }
         }
         self.segments.iter().for_each(|segment| segment.release_files());
@@ -248,6 +266,7 @@ impl Loading {
             epochs: RwLock::new(self.epochs),
             durability: Durability::up_to(recovery_point),
             cold: Mutex::new(None),
+            moved: AtomicBool::new(false),
         });
         let age = Age::starting(self.now, &self.options.config);
         let writer = LogWriter {
@@ -273,10 +292,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<FileName>, LogError> {
     };
     let names: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.file_name())).collect();
     Ok(names.at(dir)?.iter().filter_map(|name| FileName::parse(name.to_str()?)).collect())
-}
-
-fn unfinished_swap() -> io::Error {
-    io::Error::other("a compaction was interrupted while it replaced segments; let the broker that did it finish")
 }
 
 /// As `LeaderEpochFileCache` is filled in recovery: an epoch that is no news does not touch it.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::error::Damage;
 use super::segment::Cut;
 use super::shared::{Shared, View};
 use super::{AbortedTxn, Access, FlushWait, LogError, ReadLimit, ReadSlice};
@@ -61,6 +62,11 @@ impl LogReader {
             Some(slice) if !self.shared.is_warm(slice)? => Err(LogError::Cold),
             Some(_) | None => Ok(found),
         }
+    }
+
+    /// The same log in the same folder.
+    pub fn is_same(&self, other: &LogReader) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
     }
 
     /// Everything before it is on stable storage.
@@ -128,6 +134,11 @@ fn find(
     }
     let Some((index, first)) = view.first_batch(offset, access)? else { return Ok(NOTHING) };
     let Some(segment) = view.segments.get(index) else { return Ok(NOTHING) };
+    let segment_end = view.end_of(index);
+    if first.header.next_offset() > segment_end {
+        let damage = Damage::BeyondSegment { last: first.header.last_offset(), end: segment_end };
+        return Err(segment.damaged(damage, first.position, offset));
+    }
     let bytes_max = u64::from(limit.bytes_max);
     let first_fits = first.header.size() as u64 <= bytes_max;
     if first.header.last_offset() >= upper || !(first_fits || limit.at_least_one_batch) {
@@ -136,7 +147,6 @@ fn find(
 
     // Where the batches that this reader may see end: at the batch that holds `upper`, or with the segment.
     let size = view.size_of(index, segment);
-    let segment_end = view.end_of(index);
     let visible = if upper < segment_end {
         segment.find(upper, size, access)?.map_or(size, |batch| batch.position)
     } else {

@@ -4,9 +4,11 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::Access;
 use super::error::Damage;
-use crate::protocol::batch::{BatchError, BatchHeader, CRC_START, HEADER_LEN};
+use crate::protocol::batch::{Batch, BatchError, BatchHeader, CRC_START, HEADER_LEN};
 use crate::sys;
 
 /// Looking for a place: reads are this long where batches are small, and only as long as a header where they are not.
@@ -73,6 +75,11 @@ impl<'a> Scan<'a> {
     /// Counts what is read.
     pub(super) fn counting(self, counter: &'a AtomicU64) -> Scan<'a> {
         Scan { counter: Some(counter), ..self }
+    }
+
+    /// For a walk that takes the batches into memory, `window` bytes of the file at once.
+    pub(super) fn batches(file: &'a File, position: u64, end: u64, window: usize) -> Scan<'a> {
+        Scan::new(file, position, end, window.max(HEADER_LEN), window.max(HEADER_LEN))
     }
 
     fn new(file: &'a File, position: u64, end: u64, window_max: usize, read_bytes: usize) -> Scan<'a> {
@@ -146,6 +153,25 @@ impl<'a> Scan<'a> {
             return Err(BatchError::BadCrc { stored: header.crc, computed }.into());
         }
         Ok(())
+    }
+
+    /// The batch just found, all of it. One that is longer than the window is given memory once its CRC was found right.
+    pub(super) fn read(&mut self, batch: &Located) -> Result<Batch, ScanError> {
+        let size = batch.header.size();
+        let bytes = if size <= self.window_max {
+            Bytes::copy_from_slice(self.bytes(batch.position, size).map_err(ScanError::Io)?)
+        } else {
+            self.check_crc(batch)?;
+            let mut bytes = vec![0; size];
+            sys::pread_exact(self.file, &mut bytes, batch.position).map_err(ScanError::Io)?;
+            bytes.into()
+        };
+        if bytes.len() < size {
+            return Err(BatchError::Truncated { have: bytes.len(), need: size }.into());
+        }
+        let batch = Batch { header: batch.header, bytes };
+        batch.check_crc()?;
+        Ok(batch)
     }
 
     /// Up to `want` bytes from `position`: fewer only where the file or the walk ends.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::Access;
 use super::error::{Damage, IoContext, LogError};
-use super::names::{FileKind, FileName};
+use super::names::{FileKind, FileName, FileState};
 use super::offset_index::{OffsetEntry, OffsetIndex};
 use super::open_files::{Handle, OpenFiles};
 use super::scan::{Located, Scan, ScanError};
@@ -47,6 +47,8 @@ pub(super) struct Cut {
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) base_offset: Offset,
+    /// Under which names the files lie.
+    state: FileState,
     pub(super) path: PathBuf,
     pub(super) offset_index: OffsetIndex,
     pub(super) time_index: TimeIndex,
@@ -74,9 +76,22 @@ impl Segment {
         index_interval_bytes: u32,
         files: &Arc<OpenFiles>,
     ) -> Segment {
-        let path = |kind| dir.join(FileName::live(base_offset, kind).to_string());
+        Segment::in_state(FileState::Live, dir, base_offset, size, index_interval_bytes, files)
+    }
+
+    /// As [`Segment::existing`], of files that compaction has not given their own names yet.
+    pub(super) fn in_state(
+        state: FileState,
+        dir: &Path,
+        base_offset: Offset,
+        size: u64,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Segment {
+        let path = |kind| dir.join(FileName { offset: base_offset, kind, state }.to_string());
         Segment {
             base_offset,
+            state,
             offset_index: OffsetIndex::new(path(FileKind::OffsetIndex), files),
             time_index: TimeIndex::new(path(FileKind::TimeIndex), files),
             txn_index: TxnIndex::new(path(FileKind::TxnIndex), files),
@@ -98,7 +113,18 @@ impl Segment {
         index_interval_bytes: u32,
         files: &Arc<OpenFiles>,
     ) -> Result<Segment, LogError> {
-        let segment = Segment::existing(dir, base_offset, 0, index_interval_bytes, files);
+        Segment::create_in_state(FileState::Live, dir, base_offset, index_interval_bytes, files)
+    }
+
+    /// As [`Segment::create`], under names that the log does not know.
+    pub(super) fn create_in_state(
+        state: FileState,
+        dir: &Path,
+        base_offset: Offset,
+        index_interval_bytes: u32,
+        files: &Arc<OpenFiles>,
+    ) -> Result<Segment, LogError> {
+        let segment = Segment::in_state(state, dir, base_offset, 0, index_interval_bytes, files);
         segment.make_files().inspect_err(|_| segment.remove_files())?;
         Ok(segment)
     }
@@ -121,7 +147,8 @@ impl Segment {
     /// What could not be made whole goes; what stays all the same is overwritten by the next try.
     fn remove_files(&self) {
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex] {
-            let path = self.path.with_file_name(FileName::live(self.base_offset, kind).to_string());
+            let name = FileName { offset: self.base_offset, kind, state: self.state };
+            let path = self.path.with_file_name(name.to_string());
             let _ = sys::remove_file_if_exists(&path);
         }
     }
@@ -169,15 +196,12 @@ impl Segment {
     /// locked, or after it has lost the segment: whoever still looks here is told [`LogError::Gone`] and looks at the view
     /// again, and who has a file open reads on undisturbed.
     pub(super) fn set_aside(&self) -> Result<Vec<PathBuf>, LogError> {
-        self.file.retire();
-        self.offset_index.retire();
-        self.time_index.retire();
-        self.txn_index.retire();
+        self.retire();
         let mut aside = Vec::new();
         for kind in [FileKind::Log, FileKind::OffsetIndex, FileKind::TimeIndex, FileKind::TxnIndex] {
-            let live = FileName::live(self.base_offset, kind);
+            let name = FileName { offset: self.base_offset, kind, state: self.state };
             let (from, to) =
-                (self.path.with_file_name(live.to_string()), self.path.with_file_name(live.deleted().to_string()));
+                (self.path.with_file_name(name.to_string()), self.path.with_file_name(name.deleted().to_string()));
             match sys::rename(&from, &to) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 renamed => {
@@ -187,6 +211,14 @@ impl Segment {
             }
         }
         Ok(aside)
+    }
+
+    /// Takes the segment out of use and leaves its files where they are.
+    pub(super) fn retire(&self) {
+        self.file.retire();
+        self.offset_index.retire();
+        self.time_index.retire();
+        self.txn_index.retire();
     }
 
     /// No more appends: from now on the indexes may be rebuilt by whoever finds them wrong.
@@ -213,11 +245,18 @@ impl Segment {
     pub(super) fn find(&self, offset: Offset, size: u64, access: Access) -> Result<Option<Located>, LogError> {
         let file = self.file_for(access)?;
         let mut scan = self.scan_to(&file, offset, size, access)?;
-        let mut walked = 0;
+        let (mut walked, mut expected) = (0, self.base_offset);
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), offset))? {
-            if batch.header.last_offset() >= offset {
+            let Located { header, position } = &batch;
+            // Else it would be passed over, and its records with it.
+            if header.base_offset < expected || header.last_offset_delta < 0 {
+                let order = Damage::OffsetOrder { found: header.base_offset.min(header.last_offset()), expected };
+                return Err(self.damaged(order, *position, expected));
+            }
+            if header.last_offset() >= offset {
                 return Ok(Some(batch));
             }
+            expected = header.next_offset();
             walked += 1;
             if walked == WALK_MAX {
                 self.rebuild_if_sealed(access)?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) epochs: RwLock<EpochCache>,
     pub(super) durability: Durability,
     pub(super) cold: Mutex<Option<ColdRun>>,
+    /// The log goes on in another log dir; these files are gone.
+    pub(super) moved: AtomicBool,
 }
 
 /// The log as of one moment.
@@ -50,10 +53,14 @@ impl Shared {
     pub(super) fn on_view<T>(&self, look: impl Fn(&View) -> Result<T, LogError>) -> Result<T, LogError> {
         loop {
             match look(&self.view()) {
-                Err(LogError::Gone) => {}
+                Err(LogError::Gone) if !self.has_moved() => {}
                 found => return found,
             }
         }
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved.load(Ordering::SeqCst)
     }
 
     /// Whether a slice may be sent right away: it is in the page cache, and nothing has to be cleared up behind it.

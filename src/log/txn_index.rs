@@ -55,6 +55,15 @@ impl TxnEntry {
         (version == VERSION).then_some(entry)
     }
 
+    /// Whether there can be such an entry behind one whose marker is at `previous`. There is no checksum: it is the least
+    /// that damage must get past.
+    fn follows(&self, previous: Option<Offset>) -> bool {
+        let order = Offset::ZERO..self.last_offset;
+        order.contains(&self.first_offset)
+            && self.last_stable_offset <= self.last_offset.plus(1)
+            && previous.is_none_or(|previous| previous < self.last_offset)
+    }
+
     fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(ENTRY_BYTES);
         bytes.put_i16(VERSION);
@@ -101,6 +110,13 @@ impl TxnIndex {
         sys::pwrite_all(&file, &entry.encode(), position).at(&self.path)
     }
 
+    /// Makes the file, empty, where there is none.
+    pub(super) fn make(&self) -> Result<(), LogError> {
+        let mut presence = self.presence.lock();
+        *presence = Presence::Unknown;
+        sys::open_or_create(&self.path).at(&self.path).map(drop)
+    }
+
     pub(super) fn remove(&self) -> Result<(), LogError> {
         sys::remove_file_if_exists(&self.path).at(&self.path)
     }
@@ -140,20 +156,36 @@ impl TxnIndex {
         upper: Offset,
         found: &mut Vec<AbortedTxn>,
     ) -> Result<bool, LogError> {
+        self.each_overlapping(access, from, upper, |entry| {
+            found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+        })
+    }
+
+    /// As [`TxnIndex::collect`], with all that is known of the transactions.
+    pub(super) fn each_overlapping(
+        &self,
+        access: Access,
+        from: Offset,
+        upper: Offset,
+        mut each: impl FnMut(TxnEntry),
+    ) -> Result<bool, LogError> {
         if access == Access::Cached && *self.presence.lock() == Presence::Unknown {
             return Err(LogError::Cold);
         }
         let Some(file) = self.open()? else { return Ok(false) };
         let mut block = vec![0; BLOCK_ENTRIES * ENTRY_BYTES];
         let mut position = 0;
+        let mut previous = None;
         loop {
             let pread = if access == Access::Cached { sys::pread_cached } else { sys::pread_up_to };
             let read = pread(&file, &mut block, position).at(&self.path)?;
             let (entries, _) = block.get(..read).unwrap_or_default().as_chunks::<ENTRY_BYTES>();
             for entry in entries {
-                let Some(entry) = TxnEntry::decode(entry) else { return Err(self.unreadable()) };
+                let entry = TxnEntry::decode(entry).filter(|entry| entry.follows(previous));
+                let Some(entry) = entry else { return Err(self.unreadable()) };
+                previous = Some(entry.last_offset);
                 if entry.last_offset >= from && entry.first_offset < upper {
-                    found.push(AbortedTxn { producer_id: entry.producer_id, first_offset: entry.first_offset });
+                    each(entry);
                 }
                 if entry.last_stable_offset >= upper {
                     return Ok(true);
@@ -188,7 +220,7 @@ impl TxnIndex {
     }
 
     fn unreadable(&self) -> LogError {
-        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry of unknown version");
+        let source = io::Error::new(io::ErrorKind::InvalidData, "an entry that no transaction has");
         LogError::Io { path: self.path.clone(), source }
     }
 }

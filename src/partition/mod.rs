@@ -4,6 +4,7 @@
 mod heavy;
 mod recovery;
 mod registry;
+mod relocate;
 mod upkeep;
 mod waiters;
 
@@ -23,6 +24,7 @@ use crate::protocol::validate::{self, ProduceRules, Rejected};
 use crate::types::{LeaderEpoch, Offset, Timestamp, TopicId, TopicPartition};
 
 pub use registry::{OpenError, Registry};
+pub use relocate::Move;
 pub use upkeep::Upkeep;
 pub use waiters::{FetchWait, Waiters};
 
@@ -199,7 +201,8 @@ impl Partition {
         self.reader().check_dir().map_err(|error| self.failed(&error))?;
         let offsets = self.offsets();
         let limit = ReadLimit { upper: offsets.visible_to(isolation), bytes_max, at_least_one_batch };
-        Ok((offsets, by(&self.reader(), offset, limit, isolation == Isolation::ReadCommitted)))
+        let found = self.on_log(|log| by(log, offset, limit, isolation == Isolation::ReadCommitted));
+        Ok((offsets, found))
     }
 
     /// DeleteRecords: moves the log start to `offset`, or to the high watermark. The caller makes it durable.
@@ -220,7 +223,8 @@ impl Partition {
 
     /// Moves the log start behind what has expired; gives it if there are segments below it. They go once it is durable.
     fn expire(&self, now: Timestamp) -> Result<Option<Offset>, LogError> {
-        let expired = self.reader().expired(&self.config(), self.offsets().high_watermark, now)?;
+        let (config, high_watermark) = (self.config(), self.offsets().high_watermark);
+        let expired = self.on_log(|log| log.expired(&config, high_watermark, now))?;
         let Some(expired) = expired else { return Ok(None) };
         let start = self.writer.lock().expire(expired, now)?;
         self.waiters.wake();
@@ -255,6 +259,10 @@ impl Partition {
         self.waiters.wake();
     }
 
+    fn is_deleted(&self) -> bool {
+        self.deleted.load(Ordering::SeqCst)
+    }
+
     /// The wire's name for a log's error; what only the operator can mend is said in the broker's log.
     fn failed(&self, error: &LogError) -> ErrorCode {
         // A read that was under way while the topic was deleted may find the folder gone.
@@ -277,12 +285,12 @@ impl Partition {
 
     /// The first record whose timestamp is at or after `timestamp`.
     pub fn offset_for_timestamp(&self, timestamp: Timestamp) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        self.reader().offset_for_timestamp(timestamp).map_err(|error| self.failed(&error))
+        self.on_log(|log| log.offset_for_timestamp(timestamp)).map_err(|error| self.failed(&error))
     }
 
     /// The record with the largest timestamp.
     pub fn offset_of_max_timestamp(&self) -> Result<Option<TimestampedOffset>, ErrorCode> {
-        self.reader().offset_of_max_timestamp().map_err(|error| self.failed(&error))
+        self.on_log(LogReader::offset_of_max_timestamp).map_err(|error| self.failed(&error))
     }
 
     /// The reading half of the log.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::Partition;
-use crate::config::{BrokerValues, TopicConfig};
+use super::relocate::Moves;
+use crate::config::{self, BrokerValues, TopicConfig};
 use crate::log::LogError;
 use crate::log::manager::LogManager;
 use crate::metadata::{Image, Metadata, Topic};
@@ -50,10 +51,11 @@ const CLOSERS: usize = 16;
 /// All partitions of this broker.
 #[derive(Debug)]
 pub struct Registry {
-    manager: LogManager,
+    pub(super) manager: LogManager,
     pub(super) metadata: Arc<Metadata>,
     broker: BrokerValues,
     slots: RwLock<HashMap<(TopicId, i32), Slot>>,
+    pub(super) moves: Moves,
     /// The topics that there were at start, if a log dir could not be opened then: it may have partitions of theirs.
     at_start: Option<Arc<Image>>,
     /// Held shared while a log is opened, and alone by whoever must not meet one that is. True once closed.
@@ -63,7 +65,8 @@ pub struct Registry {
 impl Registry {
     pub fn new(manager: LogManager, metadata: Arc<Metadata>, broker: BrokerValues) -> Registry {
         let at_start = (!manager.unopened().is_empty()).then(|| metadata.image());
-        Registry { manager, metadata, broker, slots: RwLock::default(), at_start, opening: RwLock::default() }
+        let (slots, moves, opening) = Default::default();
+        Registry { manager, metadata, broker, slots, moves, at_start, opening }
     }
 
     pub fn manager(&self) -> &LogManager {
@@ -199,6 +202,17 @@ impl Registry {
         may_be_due.then(|| self.get(topic, id.partition).ok()).flatten()
     }
 
+    /// The partitions of compacted topics that have a folder, opened where they were not. Blocking.
+    pub(super) fn compacted(&self) -> Vec<Arc<Partition>> {
+        let image = self.metadata.image();
+        let compacted = image.topics().filter(|topic| config::is_compacted(&self.broker, &topic.configs));
+        let partitions = compacted.flat_map(|topic| (0..topic.partitions).map(move |index| (topic, index)));
+        let with_folder =
+            partitions.filter(|(topic, index)| self.manager.knows(&TopicPartition::new(topic.name.clone(), *index)));
+        // What cannot be opened has been reported and is offline.
+        with_folder.filter_map(|(topic, index)| self.get(topic, index).ok()).collect()
+    }
+
     /// Puts a topic's changed configuration in force.
     pub fn reconfigure(&self, topic: &Topic) {
         let config = TopicConfig::resolve(&self.broker, &topic.configs);
@@ -215,6 +229,7 @@ impl Registry {
         let _none_opens = self.opening.write();
         for index in 0..topic.partitions {
             if let Some(Slot::Open(partition)) = self.slots.write().remove(&(topic.id, index)) {
+                self.moves.cancel(&partition.id);
                 partition.retire();
             }
         }
@@ -236,6 +251,7 @@ impl Registry {
     /// Flushes and closes every log, and marks the directories as cleanly stopped. Blocking.
     pub fn close(&self) -> Result<(), LogError> {
         *self.opening.write() = true;
+        self.moves.close();
         let partitions = self.open_partitions();
         let closed: Vec<_> = std::thread::scope(|scope| {
             let shares = partitions.chunks(partitions.len().div_ceil(CLOSERS).max(1));

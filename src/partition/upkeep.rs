@@ -2,7 +2,9 @@
 //! file I/O and runs on the blocking pool.
 
 mod checkpoints;
+mod cleaning;
 mod flushes;
+mod moves;
 mod removals;
 mod retention;
 
@@ -28,9 +30,13 @@ impl Upkeep {
         tasks.spawn(checkpoints::run_starts(partitions(), logs.start_checkpoint_interval));
         tasks.spawn(removals::run(partitions()));
         tasks.spawn(retention::run(partitions(), logs.initial_delay, logs.retention_check_interval));
+        for _ in 0..partitions().manager().dir_count() {
+            tasks.spawn(moves::run(partitions()));
+        }
         if let Some(interval) = logs.flush_check_interval {
             tasks.spawn(flushes::run(partitions(), interval));
         }
+        cleaning::start(&mut tasks, partitions, &logs.cleaner);
         Upkeep { tasks }
     }
 

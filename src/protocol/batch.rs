@@ -75,6 +75,15 @@ impl Attributes {
     pub fn has_delete_horizon(self) -> bool {
         self.0 & Self::DELETE_HORIZON != 0
     }
+
+    pub fn with_delete_horizon(self) -> Attributes {
+        Attributes(self.0 | Self::DELETE_HORIZON)
+    }
+
+    /// Of a batch without records: neither compressed nor with a delete horizon.
+    pub fn of_empty(self) -> Attributes {
+        Attributes(self.0 & !(Self::CODEC_MASK | Self::DELETE_HORIZON))
+    }
 }
 
 /// The fixed part of a batch, decoded. Only its structure has been checked, not its CRC.
@@ -173,6 +182,11 @@ impl BatchHeader {
             return self.base_sequence;
         }
         ((i64::from(self.base_sequence) + i64::from(self.last_offset_delta)) & i64::from(i32::MAX)) as i32
+    }
+
+    /// From when on compaction may take the batch's tombstones, or its marker (KIP-534).
+    pub fn delete_horizon(&self) -> Option<Timestamp> {
+        self.attributes.has_delete_horizon().then_some(self.base_timestamp)
     }
 
     pub fn has_producer_id(&self) -> bool {

@@ -4,7 +4,7 @@ use bytes::BufMut;
 
 use super::batch::{Attributes, Batch, BatchHeader, MAGIC};
 use super::compression::{self, Codec, CompressionError};
-use super::records::{ControlType, EndTxnMarker};
+use super::records::{ControlType, EndTxnMarker, put_varlong};
 use crate::types::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 /// A header to write: a key and a value, which may be null.
@@ -147,16 +147,6 @@ fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
             out.extend_from_slice(bytes);
         }
     }
-}
-
-/// A zigzag varint. One of 32 bits has the same bytes as one of 64.
-pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub mod frame;
 pub mod guard;
 pub mod records;
 pub mod response;
+pub mod retained;
 pub mod validate;
 pub mod wire;
 

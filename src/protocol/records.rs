@@ -14,6 +14,8 @@ use super::batch::{Batch, BatchHeader, TimestampType};
 use super::compression::{self, Codec, CompressionError};
 use crate::types::{Offset, Timestamp};
 
+const VARLONG_LEN_MAX: usize = 10;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RecordErrorKind {
     #[error("ends early")]
@@ -50,9 +52,28 @@ pub struct RecordView<'a> {
     headers: &'a [u8],
     /// Key, value and headers with their lengths, as they stand in the batch.
     pub(super) contents: &'a [u8],
+    /// All of it as it is stored, the length before it included.
+    stored: &'a [u8],
+    /// From the offset delta on.
+    after_timestamp: &'a [u8],
 }
 
 impl<'a> RecordView<'a> {
+    /// Adds the record to `out` byte for byte.
+    pub fn copy_to(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.stored);
+    }
+
+    /// As [`RecordView::copy_to`], with another timestamp delta.
+    pub fn copy_with_timestamp_delta(&self, timestamp_delta: i64, out: &mut Vec<u8>) {
+        let mut start = Vec::with_capacity(VARLONG_LEN_MAX + 1);
+        start.push(self.attributes as u8);
+        put_varlong(&mut start, timestamp_delta);
+        put_varlong(out, (start.len() + self.after_timestamp.len()) as i64);
+        out.extend_from_slice(&start);
+        out.extend_from_slice(self.after_timestamp);
+    }
+
     /// The headers in order, duplicates included.
     pub fn headers(&self) -> impl Iterator<Item = HeaderView<'a>> + use<'a> {
         let mut rest = self.headers;
@@ -60,10 +81,11 @@ impl<'a> RecordView<'a> {
         (0..self.headers_count).map_while(move |_| read_header(&mut rest).ok())
     }
 
-    /// Reads the body of a record, all of `body`.
-    fn parse(mut body: &'a [u8]) -> Result<RecordView<'a>, RecordErrorKind> {
+    /// Reads the body of a record, all of `body`; `stored` is the body with its length before it.
+    fn parse(mut body: &'a [u8], stored: &'a [u8]) -> Result<RecordView<'a>, RecordErrorKind> {
         let attributes = body.try_get_i8().map_err(|_| RecordErrorKind::Truncated)?;
         let timestamp_delta = read_varlong(&mut body)?;
+        let after_timestamp = body;
         let offset_delta = read_varint(&mut body)?;
         let contents = body;
         let key = read_nullable(&mut body)?;
@@ -80,7 +102,18 @@ impl<'a> RecordView<'a> {
         if !body.is_empty() {
             return Err(RecordErrorKind::TrailingBytes);
         }
-        Ok(RecordView { attributes, timestamp_delta, offset_delta, key, value, headers_count, headers, contents })
+        Ok(RecordView {
+            attributes,
+            timestamp_delta,
+            offset_delta,
+            key,
+            value,
+            headers_count,
+            headers,
+            contents,
+            stored,
+            after_timestamp,
+        })
     }
 }
 
@@ -157,9 +190,11 @@ impl<'a> Records<'a> {
     }
 
     fn read(&mut self) -> Result<RecordView<'a>, RecordErrorKind> {
+        let before = self.rest;
         let length = read_varint(&mut self.rest)?;
         let body = take(&mut self.rest, length)?;
-        RecordView::parse(body)
+        let stored = before.get(..before.len() - self.rest.len()).unwrap_or_default();
+        RecordView::parse(body, stored)
     }
 }
 
@@ -216,6 +251,16 @@ pub fn read_varint(rest: &mut &[u8]) -> Result<i32, RecordErrorKind> {
 pub fn read_varlong(rest: &mut &[u8]) -> Result<i64, RecordErrorKind> {
     let raw = read_unsigned(rest, i64::BITS)?;
     Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+}
+
+/// A zigzag varint. One of 32 bits has the same bytes as one of 64.
+pub(super) fn put_varlong(out: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
+    while rest >= 0x80 {
+        out.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
 }
 
 fn read_unsigned(rest: &mut &[u8], bits: u32) -> Result<u64, RecordErrorKind> {

@@ -12,6 +12,9 @@ use nix::fcntl::{FallocateFlags, FcntlArg, Flock, FlockArg, fallocate, fcntl};
 use rustix::fs::Advice;
 use rustix::io::ReadWriteFlags;
 
+#[cfg(test)]
+use super::power_loss;
+
 /// A run of bytes in a file, shared with whoever else reads it: what a fetch sends without copying.
 #[derive(Clone, Debug)]
 pub struct FileSlice {
@@ -76,7 +79,10 @@ fn advise(file: &File, position: u64, length: u64, advice: Advice) -> io::Result
 
 /// Writes all of `buf` at `position`.
 pub fn pwrite_all(file: &File, buf: &[u8], position: u64) -> io::Result<()> {
-    file.write_all_at(buf, position)
+    file.write_all_at(buf, position)?;
+    #[cfg(test)]
+    power_loss::written(file, [buf], position);
+    Ok(())
 }
 
 /// Writes all of `parts`, one after the other, from `position` on. Returns the bytes written.
@@ -84,6 +90,8 @@ pub fn pwritev_all(file: &File, mut parts: &mut [IoSlice<'_>], position: u64) ->
     // IOV_MAX of Linux.
     const PARTS_MAX: usize = 1024;
     let mut written = 0;
+    #[cfg(test)]
+    power_loss::written(file, parts.iter().map(|part| &**part), position);
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
         let window = parts.get(..parts.len().min(PARTS_MAX)).unwrap_or_default();
@@ -103,17 +111,31 @@ pub fn pwritev_all(file: &File, mut parts: &mut [IoSlice<'_>], position: u64) ->
 
 /// Makes the file's data durable, and its length.
 pub fn fdatasync(file: &File) -> io::Result<()> {
-    file.sync_data()
+    file.sync_data()?;
+    #[cfg(test)]
+    power_loss::synced(file);
+    Ok(())
 }
 
 /// As [`fdatasync`], with all that the file system keeps about the file.
 pub fn fsync(file: &File) -> io::Result<()> {
-    file.sync_all()
+    file.sync_all()?;
+    #[cfg(test)]
+    power_loss::synced(file);
+    Ok(())
+}
+
+/// Sets when the file counts as last written.
+pub fn set_modified(file: &File, modified: std::time::SystemTime) -> io::Result<()> {
+    file.set_modified(modified)
 }
 
 /// Cuts a file off at `length` bytes, or extends it with zeros.
 pub fn set_len(file: &File, length: u64) -> io::Result<()> {
-    file.set_len(length)
+    file.set_len(length)?;
+    #[cfg(test)]
+    power_loss::length_set(file, length);
+    Ok(())
 }
 
 /// Makes a file `length` bytes long, with room on the disk for all of them where the file system can promise that.
@@ -121,7 +143,12 @@ pub fn preallocate(file: &File, length: u64) -> io::Result<()> {
     let bytes = i64::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
     match fallocate(file, FallocateFlags::empty(), 0, bytes) {
         Err(Errno::EOPNOTSUPP) => set_len(file, length),
-        allocated => Ok(allocated?),
+        allocated => {
+            allocated?;
+            #[cfg(test)]
+            power_loss::length_set(file, length);
+            Ok(())
+        }
     }
 }
 

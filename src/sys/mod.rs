@@ -2,12 +2,15 @@
 
 mod file;
 mod names;
+#[cfg(test)]
+pub(crate) mod power_loss;
 mod process;
 mod socket;
+mod volume;
 
 pub use file::{
     FileLock, FileSlice, drop_cached, fdatasync, fsync, is_disk_full, is_of_device, lock_holder, pread_cached,
-    pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, sync_if_exists,
+    pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, set_modified, sync_if_exists,
     try_lock_exclusive,
 };
 pub use names::{
@@ -15,3 +18,4 @@ pub use names::{
 };
 pub use process::{is_alive, is_out_of_descriptors, open_file_limit, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};
+pub use volume::{Volume, volume};

@@ -5,6 +5,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
+#[cfg(test)]
+use super::power_loss;
+
 /// Opens a file that must be there, for reading and writing.
 pub fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
@@ -12,20 +15,36 @@ pub fn open(path: &Path) -> io::Result<File> {
 
 /// Opens a file for reading and writing, making an empty one where there is none.
 pub fn open_or_create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)
+    #[cfg(test)]
+    let is_new = !path.exists();
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    #[cfg(test)]
+    if is_new {
+        power_loss::made_anew(path, &file);
+    }
+    Ok(file)
 }
 
 /// Makes an empty file, also where there was one.
 pub fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path)?;
+    #[cfg(test)]
+    power_loss::made_anew(path, &file);
+    Ok(file)
 }
 
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    fs::rename(from, to)
+    fs::rename(from, to)?;
+    #[cfg(test)]
+    power_loss::moved(from, to);
+    Ok(())
 }
 
 pub fn remove_file(path: &Path) -> io::Result<()> {
-    fs::remove_file(path)
+    fs::remove_file(path)?;
+    #[cfg(test)]
+    power_loss::removed(path);
+    Ok(())
 }
 
 /// As [`remove_file`], of a file that need not be there.
@@ -37,14 +56,27 @@ pub fn remove_file_if_exists(path: &Path) -> io::Result<()> {
 }
 
 pub fn create_dir_all(path: &Path) -> io::Result<()> {
-    fs::create_dir_all(path)
+    #[cfg(test)]
+    let is_new = !path.exists();
+    fs::create_dir_all(path)?;
+    #[cfg(test)]
+    if is_new {
+        power_loss::made(path, None);
+    }
+    Ok(())
 }
 
 pub fn remove_dir_all(path: &Path) -> io::Result<()> {
-    fs::remove_dir_all(path)
+    fs::remove_dir_all(path)?;
+    #[cfg(test)]
+    power_loss::removed(path);
+    Ok(())
 }
 
 /// Makes names that appeared in or went from `dir` durable.
 pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    File::open(dir)?.sync_all()?;
+    #[cfg(test)]
+    power_loss::dir_synced(dir);
+    Ok(())
 }

@@ -72,10 +72,23 @@ impl Broker {
         overrides: &[&str],
         change: impl Fn(Command) -> Command,
     ) -> Broker {
+        Broker::try_start_by(data, dirs, args, overrides, change).expect("the broker ended before it listened")
+    }
+
+    /// As [`Broker::start_on`]; `None`: it ended before it listened.
+    pub fn try_start_on(data: &Arc<TempDir>, overrides: &[&str]) -> Option<Broker> {
+        Broker::try_start_by(data, &[data.path().to_owned()], &[], overrides, |command| command)
+    }
+
+    fn try_start_by(
+        data: &Arc<TempDir>,
+        dirs: &[PathBuf],
+        args: &[&str],
+        overrides: &[&str],
+        change: impl Fn(Command) -> Command,
+    ) -> Option<Broker> {
         // A port that was free may be taken by the time the broker binds it: by a connection of a test beside this one.
-        let spawn = || Broker::spawn(data, dirs, args, overrides, &change);
-        let started = (0..START_ATTEMPTS).find_map(|_| spawn().listening());
-        started.expect("the broker ended before it listened")
+        (0..START_ATTEMPTS).find_map(|_| Broker::spawn(data, dirs, args, overrides, &change).listening())
     }
 
     fn spawn(
@@ -110,8 +123,22 @@ impl Broker {
             thread::sleep(Duration::from_millis(5));
         }
         // The socket listens before the logs are open: an answer is what says that the start is over.
-        self.connect().request(0, &ApiVersionsRequest::default());
-        Some(self)
+        if self.answers() {
+            return Some(self);
+        }
+        assert!(!self.process.wait().unwrap().success(), "it closed a connection and stopped");
+        None
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(stream) = TcpStream::connect(self.address) else { return false };
+        let mut client = Client { stream, last_correlation_id: 0 };
+        client.send(0, &ApiVersionsRequest::default());
+        match client.receive(ANSWER_DEADLINE) {
+            Answer::Frame(_) => true,
+            Answer::Closed => false,
+            Answer::Silence => panic!("no answer on {} within {ANSWER_DEADLINE:?}", self.address),
+        }
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -27,6 +27,8 @@ pub fn sample(api: ApiKey, v: i16) -> Option<Bytes> {
         ApiKey::CreateTopics => encoded(&create_topics(), v),
         ApiKey::DeleteTopics => encoded(&delete_topics(v), v),
         ApiKey::DeleteRecords => encoded(&delete_records(), v),
+        ApiKey::AlterReplicaLogDirs => encoded(&alter_replica_log_dirs(), v),
+        ApiKey::DescribeLogDirs => encoded(&describe_log_dirs(), v),
         ApiKey::CreatePartitions => encoded(&create_partitions(), v),
         ApiKey::DescribeConfigs => encoded(&describe_configs(), v),
         ApiKey::IncrementalAlterConfigs => encoded(&incremental_alter_configs(), v),
@@ -181,6 +183,19 @@ fn alter_configs() -> AlterConfigsRequest {
         .with_resource_name(text("absent"))
         .with_configs(vec![config]);
     AlterConfigsRequest::default().with_resources(vec![resource]).with_validate_only(true)
+}
+
+fn alter_replica_log_dirs() -> AlterReplicaLogDirsRequest {
+    use alter_replica_log_dirs_request::*;
+    let moved = AlterReplicaLogDirTopic::default().with_name(topic()).with_partitions(vec![0, 1]);
+    let dir = AlterReplicaLogDir::default().with_path(text("/absent")).with_topics(vec![moved]);
+    AlterReplicaLogDirsRequest::default().with_dirs(vec![dir])
+}
+
+fn describe_log_dirs() -> DescribeLogDirsRequest {
+    let wanted =
+        describe_log_dirs_request::DescribableLogDirTopic::default().with_topic(topic()).with_partitions(vec![0, 1]);
+    DescribeLogDirsRequest::default().with_topics(Some(vec![wanted]))
 }
 
 fn find_coordinator(v: i16) -> FindCoordinatorRequest {

@@ -101,6 +101,13 @@ pub(super) const CASES: &[Case] = &[
         "read_committed",
     ),
     (
+        "a transaction that is stable too early",
+        |data| overwrite(&file(data, TXN, ".txnindex"), 26, &9_i64.to_be_bytes()),
+        "txn-0/00000000000000000000.txnindex",
+        "stable to 9: the log says",
+        "read_committed",
+    ),
+    (
         "a transaction without a marker",
         |data| {
             let entry = fs::read(file(data, TXN, ".txnindex")).unwrap();

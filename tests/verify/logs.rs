@@ -76,6 +76,13 @@ pub(super) const CASES: &[Case] = &[
         "does not open",
     ),
     (
+        "another leader epoch than the checkpoint's",
+        |data| overwrite(&file(data, LAST, ".log"), 12, &[0, 0, 0, 9]),
+        "orders-0/00000000000000000012.log",
+        "leader epoch 9, where leader-epoch-checkpoint has 1",
+        "no record depends on it",
+    ),
+    (
         "more records than the header counts",
         |data| rewrite(&file(data, FIRST, ".log"), 57, &1_i32.to_be_bytes()),
         "orders-0/00000000000000000000.log",

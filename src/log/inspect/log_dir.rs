@@ -65,6 +65,8 @@ pub fn verify_log_dir(dir: &Path, watch: &mut dyn Watch) -> io::Result<Counts> {
     let names = names(dir)?;
     verify_identity(&dir.join(META_PROPERTIES), &mut report);
     let mut checkpoints = read_checkpoints(dir, &mut report);
+    let was_clean = dir.join(CLEAN_SHUTDOWN_FILE).exists();
+    checkpoints.values_mut().for_each(|checkpointed| checkpointed.was_clean = was_clean);
     for name in names {
         let path = dir.join(&name);
         let name = name.to_string_lossy();

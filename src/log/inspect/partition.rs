@@ -1,5 +1,6 @@
 //! One partition's folder: which files there are, its segments in order, and the small files beside them.
 
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -9,7 +10,7 @@ use super::finding::{Finding, Report};
 use super::segment::{Place, Walk, verify_batches, verify_segment};
 use super::{Content, problem};
 use crate::log::checkpoint::{self, LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA};
-use crate::log::epoch_cache::EpochEntry;
+use crate::log::epoch_cache::{EpochCache, EpochEntry};
 use crate::log::names::{FileKind, FileName, FileState};
 use crate::log::producer_snapshot;
 use crate::log::producer_state::ProducerState;
@@ -27,6 +28,8 @@ pub(super) struct Checkpointed {
     pub(super) log_start: Option<Offset>,
     pub(super) high_watermark: Option<Offset>,
     pub(super) cleaned: Option<Offset>,
+    /// The dir was stopped cleanly: the recovery point is where the log ended.
+    pub(super) was_clean: bool,
 }
 
 pub(super) fn verify_partition(folder: &Path, checkpointed: Checkpointed, report: &mut Report<'_>) -> io::Result<()> {
@@ -40,11 +43,11 @@ pub(super) fn verify_partition(folder: &Path, checkpointed: Checkpointed, report
             report.found(Finding::note(&folder.join(file.to_string()), "belongs to no segment", LEFT_ALONE));
         }
     }
-    let end = verify_segments(folder, &bases, checkpointed, report);
+    let (end, epoch_disagrees) = verify_segments(folder, &bases, checkpointed, report);
     for file in live(FileKind::ProducerSnapshot) {
         verify_snapshot(&folder.join(file.to_string()), file.offset, end, report);
     }
-    verify_epochs(&folder.join(LEADER_EPOCH_CHECKPOINT), end, report);
+    verify_epochs(&folder.join(LEADER_EPOCH_CHECKPOINT), end, epoch_disagrees, report);
     verify_metadata(&folder.join(PARTITION_METADATA), report);
     if let Some(end) = end {
         verify_checkpointed(folder, checkpointed, bases.first().copied(), end, report);
@@ -100,16 +103,24 @@ pub(super) fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// The log end offset; `None` where damage hides it.
+/// The log end offset, `None` where damage hides it; and the first batch with another leader epoch than the checkpoint's.
 fn verify_segments(
     folder: &Path,
     bases: &[Offset],
     checkpointed: Checkpointed,
     report: &mut Report<'_>,
-) -> Option<Offset> {
+) -> (Option<Offset>, Option<Finding>) {
     let recovery_point = checkpointed.recovery_point.unwrap_or(Offset::ZERO);
     let first_recovered = bases.partition_point(|base| *base <= recovery_point).saturating_sub(1);
-    let mut walk = Walk { expected: Offset::ZERO, producers: ProducerState::default(), intact: true };
+    let epochs = checkpoint::read_epochs(&folder.join(LEADER_EPOCH_CHECKPOINT)).unwrap_or_default();
+    let mut walk = Walk {
+        expected: Offset::ZERO,
+        producers: ProducerState::default(),
+        ended: HashMap::new(),
+        epochs: EpochCache::from_entries(epochs),
+        epoch_disagrees: None,
+        intact: true,
+    };
     if let Some(first) = bases.first() {
         walk.expected = *first;
         // Older segments are gone; transactions that began in them are in the snapshot taken where they ended.
@@ -129,7 +140,7 @@ fn verify_segments(
         };
         verify_segment(folder, place, &mut walk, report);
     }
-    walk.intact.then_some(walk.expected)
+    (walk.intact.then_some(walk.expected), walk.epoch_disagrees)
 }
 
 fn verify_snapshot(path: &Path, at: Offset, end: Option<Offset>, report: &mut Report<'_>) {
@@ -145,7 +156,7 @@ fn verify_snapshot(path: &Path, at: Offset, end: Option<Offset>, report: &mut Re
     }
 }
 
-fn verify_epochs(path: &Path, end: Option<Offset>, report: &mut Report<'_>) {
+fn verify_epochs(path: &Path, end: Option<Offset>, disagrees: Option<Finding>, report: &mut Report<'_>) {
     let epochs = match checkpoint::read_epochs(path) {
         Ok(epochs) => epochs,
         Err(error) => return report.found(Finding::damage(path, problem(error), EPOCHS_FROM_LOG)),
@@ -157,11 +168,12 @@ fn verify_epochs(path: &Path, end: Option<Offset>, report: &mut Report<'_>) {
         let text = |entry: &EpochEntry| format!("epoch {} from offset {}", entry.epoch.0, entry.start_offset);
         let what = format!("{} after {}: entries must rise", text(after), text(before));
         report.found(Finding::damage(path, what, "entries that contradict later ones are dropped"));
-    }
-    if let Some((last, end)) = epochs.last().zip(end).filter(|(last, end)| last.start_offset > *end) {
+    } else if let Some((last, end)) = epochs.last().zip(end).filter(|(last, end)| last.start_offset > *end) {
         let what =
             format!("epoch {} starts at offset {}, where the log ends at {end}", last.epoch.0, last.start_offset);
         report.found(Finding::damage(path, what, "entries behind the log's end are dropped"));
+    } else if let Some(finding) = disagrees {
+        report.found(finding);
     }
 }
 
@@ -181,7 +193,7 @@ fn verify_checkpointed(
     end: Offset,
     report: &mut Report<'_>,
 ) {
-    let Checkpointed { recovery_point, log_start, high_watermark, cleaned } = checkpointed;
+    let Checkpointed { recovery_point, log_start, high_watermark, cleaned, was_clean } = checkpointed;
     let lost = match first_base {
         Some(_) => "the partition does not open: what was flushed is missing",
         None => "the partition opens as an empty one",
@@ -199,6 +211,10 @@ fn verify_checkpointed(
             let what = format!("its {name} is {offset}, where the log ends at {end}");
             report.found(Finding::damage(folder, what, outcome).offset(end));
         }
+    }
+    if let Some(stopped) = recovery_point.filter(|point| was_clean && (1..end.0).contains(&point.0)) {
+        let what = format!("ends at {end}, where a clean stop left it at {stopped}");
+        report.found(Finding::damage(folder, what, "served as it is, with a warning").offset(stopped));
     }
     if let Some((start, base)) = log_start.zip(first_base).filter(|(start, base)| start < base) {
         let what = format!("its log start offset is {start}, where the first segment starts at {base}");

@@ -1,5 +1,6 @@
 //! One segment: its batches, their records, and the three indexes beside.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,9 +8,10 @@ use std::sync::Arc;
 use super::entries::{Entries, offset_entries, time_entries, txn_entries};
 use super::finding::{Finding, Report};
 use super::index_check::{Disagreement, IndexCheck, Names};
-use super::txn_check::TxnCheck;
+use super::txn_check::{Ended, TxnCheck};
 use super::{BatchFile, Located, ScanError, Walked};
 use crate::log::damage::{self, Behind};
+use crate::log::epoch_cache::EpochCache;
 use crate::log::error::Damage;
 use crate::log::names::{FileKind, FileName};
 use crate::log::open_files::OpenFiles;
@@ -20,7 +22,7 @@ use crate::log::writer::{marker_of, note_producer};
 use crate::protocol::batch::Batch;
 use crate::protocol::compression::DECOMPRESSED_BYTES_MAX;
 use crate::protocol::records::BatchRecords;
-use crate::types::Offset;
+use crate::types::{Offset, ProducerId};
 
 const TORN: &str = "a torn tail: cut off at the next start after an unclean stop";
 const UNWRITTEN: &str = "blocks that a loss of power left unwritten: after an unclean stop the log is cut off here";
@@ -31,6 +33,7 @@ const INDEX_REBUILT: &str = "rebuilt from the log when it is used";
 const TXN_INDEX_KEPT: &str =
     "read_committed consumers are answered by it; only recovery after an unclean stop writes it anew";
 const CANNOT_READ: &str = "the file cannot be read";
+const EPOCH_SERVED: &str = "served as it is: a leader epoch lies outside the CRC, and no record depends on it";
 
 /// What the segments before left behind.
 #[derive(Debug)]
@@ -38,6 +41,12 @@ pub(super) struct Walk {
     /// The next batch's base offset is no lower.
     pub(super) expected: Offset,
     pub(super) producers: ProducerState,
+    /// Where each producer's last transaction ended.
+    pub(super) ended: HashMap<ProducerId, Offset>,
+    /// As the checkpoint has them; empty where it does not read.
+    pub(super) epochs: EpochCache,
+    /// The first batch that has another leader epoch.
+    pub(super) epoch_disagrees: Option<Finding>,
     /// No damage so far: what is missing can be told from what was not read.
     pub(super) intact: bool,
 }
@@ -74,8 +83,8 @@ pub(super) fn verify_segment(folder: &Path, place: Place, walk: &mut Walk, repor
     let intact = check.batches(|batch, aborted| {
         offsets.iter_mut().for_each(|check| check.observe(batch));
         times.iter_mut().for_each(|check| check.observe(batch));
-        if let Some(expected) = aborted {
-            txns.aborted(batch, expected);
+        if let Some(ended) = aborted {
+            txns.aborted(batch, ended);
         }
     });
     report.watch.progressed(0, 1);
@@ -137,7 +146,7 @@ struct SegmentCheck<'a, 'r> {
 
 impl SegmentCheck<'_, '_> {
     /// Shows each whole batch to `observe`, an abort marker with the transaction it ends. Whether all of the file is whole.
-    fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Option<TxnEntry>>)) -> bool {
+    fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Ended>)) -> bool {
         let log = self.log;
         let files = Arc::new(OpenFiles::up_to(1));
         let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0, &files);
@@ -159,6 +168,7 @@ impl SegmentCheck<'_, '_> {
             });
             match checked {
                 Ok((batch, Ok(()))) => {
+                    self.check_epoch(&batch);
                     let aborted = self.contents(&batch);
                     observe(&batch, aborted);
                     self.walk.expected = batch.header.next_offset();
@@ -175,6 +185,15 @@ impl SegmentCheck<'_, '_> {
         }
         self.walk.intact &= intact;
         intact
+    }
+
+    fn check_epoch(&mut self, batch: &Located) {
+        let (found, offset) = (batch.header.partition_leader_epoch, batch.header.base_offset);
+        if let Some(expected) = self.walk.epochs.epoch_for(offset).filter(|expected| *expected != found) {
+            let what = format!("leader epoch {}, where leader-epoch-checkpoint has {}", found.0, expected.0);
+            let finding = || Finding::damage(&self.path, what, EPOCH_SERVED).at(batch.position).offset(offset);
+            self.walk.epoch_disagrees.get_or_insert_with(finding);
+        }
     }
 
     fn damaged(&mut self, segment: &Segment, position: u64, error: &ScanError, what: String) {
@@ -209,7 +228,7 @@ impl SegmentCheck<'_, '_> {
 
     /// The records of a whole batch, and what it does to its producer's transaction. Gives, of an abort marker, the
     /// transaction that it ends, if that is known.
-    fn contents(&mut self, located: &Located) -> Option<Option<TxnEntry>> {
+    fn contents(&mut self, located: &Located) -> Option<Ended> {
         let read = self.log.read(located).map_err(|error| error.to_string());
         let checked = read.and_then(|batch| {
             let too_large = || {
@@ -230,12 +249,16 @@ impl SegmentCheck<'_, '_> {
             }
         };
         self.report.counts.records += records;
-        let producers = &mut self.walk.producers;
-        let marker = marker_of(&batch).filter(|marker| !marker.committed);
+        let Walk { producers, ended, intact, .. } = &mut *self.walk;
+        let marker = marker_of(&batch);
+        let before = marker.and_then(|_| ended.insert(batch.header.producer_id, batch.header.base_offset));
         // Behind damage the producers' transactions are not known.
-        let aborted = marker.map(|marker| TxnEntry::of_aborted(producers, &batch.header, marker));
+        let aborted = marker.filter(|marker| !marker.committed).map(|marker| Ended {
+            aborted: TxnEntry::of_aborted(producers, &batch.header, marker).filter(|_| *intact),
+            before,
+        });
         note_producer(producers, &batch);
-        aborted.map(|entry| entry.filter(|_| self.walk.intact))
+        aborted
     }
 
     fn unreadable_records(&mut self, located: &Located, what: String) {

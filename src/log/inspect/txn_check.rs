@@ -3,6 +3,16 @@
 use super::entries::Entries;
 use super::index_check::Disagreement;
 use super::{Located, TxnEntry};
+use crate::types::Offset;
+
+/// What the log says of an abort marker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    /// The transaction that it aborts, if that is known.
+    pub(super) aborted: Option<TxnEntry>,
+    /// The producer's marker before this one.
+    pub(super) before: Option<Offset>,
+}
 
 /// Is shown every marker of the segment. Entries lie in the order of their markers.
 #[derive(Debug)]
@@ -20,9 +30,9 @@ impl TxnCheck {
         check
     }
 
-    /// `expected`: the transaction that this marker aborts. Where the log does not go back to its start, or the cleaner has
-    /// taken its records, it is not known, and either is right: an entry, or none.
-    pub(super) fn aborted(&mut self, marker: &Located, expected: Option<TxnEntry>) {
+    /// Where the log does not go back to its start, or the cleaner has taken a transaction's records, it is not known, and
+    /// either is right: an entry, or none.
+    pub(super) fn aborted(&mut self, marker: &Located, Ended { aborted: expected, before }: Ended) {
         let (offset, producer_id) = (marker.header.base_offset, marker.header.producer_id);
         self.skip_to(marker);
         let found = self.next.filter(|(entry, _)| entry.last_offset == offset);
@@ -30,8 +40,14 @@ impl TxnCheck {
             (Some((entry, position)), _) if entry.producer_id != producer_id => {
                 self.note(position, || format!("{}: the marker there is of producer {}", text(&entry), producer_id.0));
             }
+            (Some((entry, position)), _) if before.is_some_and(|before| entry.first_offset <= before) => {
+                self.note(position, || format!("{}: one of the producer's ended in between", text(&entry)));
+            }
             // The cleaner may have taken the first of the transaction's records since.
-            (Some((entry, position)), Some(expected)) if entry.first_offset > expected.first_offset => {
+            (Some((entry, position)), Some(expected))
+                if entry.first_offset > expected.first_offset
+                    || entry.last_stable_offset > expected.last_stable_offset =>
+            {
                 self.note(position, || format!("{}: the log says {}", text(&entry), text(&expected)));
             }
             (None, Some(expected)) => {
@@ -86,6 +102,9 @@ fn no_marker(entry: TxnEntry) -> String {
 }
 
 fn text(entry: &TxnEntry) -> String {
-    let TxnEntry { producer_id, first_offset, last_offset, .. } = entry;
-    format!("the transaction of producer {} at offsets {first_offset}..={last_offset}", producer_id.0)
+    let TxnEntry { producer_id, first_offset, last_offset, last_stable_offset } = entry;
+    let producer_id = producer_id.0;
+    format!(
+        "the transaction of producer {producer_id} at offsets {first_offset}..={last_offset}, stable to {last_stable_offset}"
+    )
 }

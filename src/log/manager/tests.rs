@@ -350,3 +350,28 @@ fn the_folders_in_a_failed_dir_are_left_where_they_are_and_said_to_be() {
     assert!(manager.retire(partitions).is_err());
     assert!(dirs[0].join("topic-0").exists() && !dirs[1].join("topic-1").exists());
 }
+
+#[test]
+fn how_far_a_partition_was_cleaned_outlives_a_restart_and_not_the_partition() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = [root.path().to_owned()];
+    let path = root.path().join(CLEANER_OFFSET_CHECKPOINT);
+    run(&dirs, TopicId::random(), 5);
+    assert!(!path.exists(), "nothing was ever cleaned");
+    let partition = TopicPartition::new("topic", 0);
+    let manager = open(&dirs);
+    assert_eq!(manager.cleaned_to(&partition), None);
+    manager.set_cleaned_to(&partition, Offset(4)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n1\ntopic 0 4\n");
+    drop(manager);
+
+    let manager = open(&dirs);
+    assert_eq!(manager.cleaned_to(&partition), Some(Offset(4)));
+    manager.retire([partition.clone()]).unwrap();
+    // Under the same name again: what was cleaned of the old one says nothing about it.
+    let _log = manager.open_log(&partition, TopicId::random(), config()).unwrap();
+    assert_eq!(manager.cleaned_to(&partition), None);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
+    manager.set_cleaned_to(&TopicPartition::new("gone", 0), Offset(1)).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
+}

@@ -15,6 +15,7 @@ mod resume;
 mod retention;
 mod rolling;
 mod time;
+mod unplugged;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -9,9 +9,9 @@ use bytes::BufMut;
 use super::{ProduceError, ProduceRules, TimestampRange, check_size, walk_records};
 use crate::config::Compression;
 use crate::protocol::batch::{Batch, BatchHeader, HEADER_LEN};
-use crate::protocol::builder::put_varlong;
 use crate::protocol::compression::{self, Codec};
 use crate::protocol::records::BatchRecords;
+use crate::protocol::records::put_varlong;
 
 /// What a batch is to be compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
