@@ -87,6 +87,7 @@ impl Folder {
             producer_id_expiration: std::time::Duration::MAX,
             log_start_offset: opening.log_start_offset,
             recovery_point: opening.recovery_point,
+            cleaned: false,
             clean: opening.clean,
             context: Arc::new(context),
         }

@@ -75,13 +75,17 @@ impl DirContext {
             self.note_full(&error);
             return LogError::DiskFull { path: self.path.clone() };
         }
-        self.sync_failed(error)
+        if !error.is_of_device() {
+            return error;
+        }
+        self.fail(&error);
+        LogError::DirFailed { path: self.path.clone() }
     }
 
     /// Judges the failure of a sync. Whatever its reason: the kernel counts the pages as written afterwards, so that
     /// trying again would prove nothing.
     pub fn sync_failed(&self, error: LogError) -> LogError {
-        if !error.is_of_device() {
+        if !error.is_failed_sync() {
             return error;
         }
         self.fail(&error);

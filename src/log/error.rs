@@ -121,6 +121,11 @@ impl LogError {
         )
     }
 
+    /// Whether the same may succeed later: for want of room or of descriptors, which come back.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, LogError::DiskFull { .. } | LogError::NoDescriptor { .. }) || self.is_disk_full()
+    }
+
     pub(super) fn is_disk_full(&self) -> bool {
         matches!(self, LogError::Io { source, .. } if sys::is_disk_full(source))
     }
@@ -128,6 +133,11 @@ impl LogError {
     /// Whether an operation on a file failed, and for a reason that speaks against the disk.
     pub(super) fn is_of_device(&self) -> bool {
         matches!(self, LogError::Io { source, .. } if sys::is_of_device(source))
+    }
+
+    /// As [`LogError::is_of_device`], of a sync: whatever its reason, unless nothing was tried.
+    pub(super) fn is_failed_sync(&self) -> bool {
+        matches!(self, LogError::Io { source, .. } if sys::is_failed_sync(source))
     }
 }
 

@@ -237,6 +237,7 @@ impl LogManager {
                 producer_id_expiration: self.producer_id_expiration,
                 log_start_offset: place.log_start_offset,
                 recovery_point: place.recovery_point,
+                cleaned: place.cleaned_to.is_some(),
                 clean: !place.needs_recovery,
                 context: Arc::clone(&dir.context),
             }

@@ -75,6 +75,8 @@ pub struct OpenOptions {
     pub log_start_offset: Offset,
     /// From `recovery-point-offset-checkpoint`: everything before it was flushed.
     pub recovery_point: Offset,
+    /// Compaction has been here, whatever the configuration says now: offsets may have holes.
+    pub cleaned: bool,
     /// The log dir was stopped cleanly: the files are as the last run left them, nothing is scanned.
     pub clean: bool,
     /// Of the log dir that the folder is in.

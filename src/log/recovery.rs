@@ -94,7 +94,7 @@ impl Loading {
         let options = &self.options;
         let (end, begin) = (self.end_offset, next.base_offset);
         let is_short = begin > end.max(options.log_start_offset) && end >= options.recovery_point;
-        if !is_short || options.config.compact || !self.is_dense {
+        if !is_short || options.config.compact || options.cleaned || !self.is_dense {
             return false;
         }
         let (path, segments) = (segment.path.display(), self.segments.len() - index - 1);

@@ -53,7 +53,11 @@ impl LogWriter {
         let end_offset = self.shared.view.read().end_offset;
         if expired.is_all && end_offset == expired.start {
             self.dirty = true;
-            self.roll(end_offset, now).map_err(|error| self.shared.context.write_failed(error))?;
+            match self.roll(end_offset, now).map_err(|error| self.shared.context.write_failed(error)) {
+                // The active segment has to stay; the others make room.
+                Ok(()) | Err(LogError::DiskFull { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         let view = self.shared.view();
         let first_kept = view.segments.get(view.segments.floor_index(expired.start));

@@ -228,7 +228,9 @@ impl Registry {
     pub fn retire(&self, topic: &Topic) -> std::io::Result<Vec<std::path::PathBuf>> {
         let _none_opens = self.opening.write();
         for index in 0..topic.partitions {
-            if let Some(Slot::Open(partition)) = self.slots.write().remove(&(topic.id, index)) {
+            // Not under the lock, which every request takes: an append may be waiting for the disk.
+            let slot = self.slots.write().remove(&(topic.id, index));
+            if let Some(Slot::Open(partition)) = slot {
                 self.moves.cancel(&partition.id);
                 partition.retire();
             }

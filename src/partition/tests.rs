@@ -17,6 +17,7 @@ fn open(dir: &std::path::Path) -> Partition {
         producer_id_expiration: Duration::from_secs(3600),
         log_start_offset: Offset::ZERO,
         recovery_point: Offset::ZERO,
+        cleaned: false,
         clean: true,
         context: DirContext::detached(dir),
     })

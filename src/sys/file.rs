@@ -157,11 +157,22 @@ pub fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Whether an error speaks against the disk or its file system; it does not where the process has too many files open,
-/// or somebody took the file away.
+/// Whether an error speaks against the disk or its file system, and not against one file, its name, or a limit of the
+/// process.
 pub fn is_of_device(error: &io::Error) -> bool {
+    let Some(errno) = error.raw_os_error().map(Errno::from_raw) else { return false };
+    let is_of_device = matches!(
+        errno,
+        Errno::EIO | Errno::EROFS | Errno::ENXIO | Errno::ENODEV | Errno::ESTALE | Errno::EUCLEAN | Errno::EREMOTEIO
+    );
+    // Network and user-space file systems that are gone.
+    is_of_device || matches!(errno, Errno::ENOTCONN | Errno::ETIMEDOUT | Errno::EHOSTDOWN)
+}
+
+/// Whether a sync was tried and failed; not where the process has too many files open, or somebody took the file away.
+pub fn is_failed_sync(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw);
-    !matches!(errno, Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOENT))
+    errno.is_some_and(|errno| !matches!(errno, Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::ENOENT))
 }
 
 /// As [`fdatasync`], of a file that need not be there.

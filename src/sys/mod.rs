@@ -9,9 +9,9 @@ mod socket;
 mod volume;
 
 pub use file::{
-    FileLock, FileSlice, drop_cached, fdatasync, fsync, is_disk_full, is_of_device, lock_holder, pread_cached,
-    pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, set_modified, sync_if_exists,
-    try_lock_exclusive,
+    FileLock, FileSlice, drop_cached, fdatasync, fsync, is_disk_full, is_failed_sync, is_of_device, lock_holder,
+    pread_cached, pread_exact, pread_up_to, preallocate, pwrite_all, pwritev_all, read_ahead, set_len, set_modified,
+    sync_if_exists, try_lock_exclusive,
 };
 pub use names::{
     create, create_dir_all, open, open_or_create, remove_dir_all, remove_file, remove_file_if_exists, rename, sync_dir,

@@ -49,6 +49,7 @@ impl Fixture {
             producer_id_expiration: Duration::from_secs(24 * 3600),
             log_start_offset: Offset::ZERO,
             recovery_point: Offset::ZERO,
+            cleaned: false,
             clean: true,
             context: DirContext::detached(root.path()),
         };

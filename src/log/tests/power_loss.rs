@@ -45,6 +45,23 @@ fn noise(seed: u64) -> impl FnMut(usize) -> usize {
     }
 }
 
+/// Such holes are left by a compaction, of which the configuration may know nothing any more.
+#[test]
+fn a_segment_that_ends_before_the_next_begins_is_whole_where_compaction_was() {
+    let mut fixture = Fixture::new(500);
+    let (mut writer, _) = fixture.open();
+    for _ in 0..6 {
+        append(&mut writer, batch(1, NOW.0, 100));
+    }
+    drop(writer);
+    let first = &fixture.files("log")[0];
+    let one_batch = std::fs::metadata(first).unwrap().len() / 2;
+    std::fs::File::options().write(true).open(first).unwrap().set_len(one_batch).unwrap();
+    fixture.options.cleaned = true;
+    let (_, reader) = fixture.open_unclean().unwrap();
+    assert_eq!(reader.end_offset(), Offset(6));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -94,10 +94,18 @@ fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
     let opened = manager.open_log(&id, TopicId(uuid::Uuid::from_u128(7)), config);
     let (mut writer, reader) = opened.unwrap_or_else(|error| panic!("seed {seed}: offline: {error}"));
     model.check(&reader, seed);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for _ in 0..random.usize(..STEPS) {
         match random.u8(..10) {
             0 => {
                 reader.shared.flush().unwrap();
+                model.durable = model.values.len();
+            }
+            // What `flush.messages=1` has an acknowledgement wait for.
+            3 | 4 => {
+                if let Some(wait) = reader.group_commit(reader.end_offset(), 1) {
+                    runtime.block_on(wait.done()).unwrap();
+                }
                 model.durable = model.values.len();
             }
             1 => manager.checkpoint().unwrap(),

@@ -106,8 +106,8 @@ impl Cleaner {
             Err(_) if partition.is_deleted() || self.stop.is_stopped() => return false,
             Err(error) => error,
         };
-        if is_disk_full(&error) {
-            tracing::warn!(partition = %partition.id, %error, "not cleaned until there is room");
+        if is_passing(&error) {
+            tracing::warn!(partition = %partition.id, %error, "not cleaned now");
         } else {
             tracing::error!(partition = %partition.id, %error, "cleaning failed; not tried again before the next start");
             state.uncleanable.insert(key(partition));
@@ -131,6 +131,10 @@ impl Cleaner {
                 }
                 Ok(_) => {}
                 Err(_) if partition.is_deleted() => {}
+                Err(LogError::DirFailed { .. }) => {}
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(partition = %partition.id, %error, "what to clean cannot be told now");
+                }
                 Err(error) => {
                     tracing::error!(partition = %partition.id, %error, "what to clean cannot be told; not tried again before the next start");
                     state.uncleanable.insert(key(&partition));
@@ -186,9 +190,8 @@ fn key(partition: &Partition) -> Key {
     (partition.topic_id, partition.id.partition)
 }
 
-fn is_disk_full(error: &CleanError) -> bool {
-    matches!(error, CleanError::Log(LogError::DiskFull { .. }))
-        || matches!(error, CleanError::Log(LogError::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull)
+fn is_passing(error: &CleanError) -> bool {
+    matches!(error, CleanError::Log(error) if error.is_passing())
 }
 
 fn say(partition: &Partition, cleaned: &Cleaned, took: Duration) {

@@ -30,8 +30,11 @@ pub(super) fn round(partitions: &Registry, now: Timestamp) {
 }
 
 fn remove(partitions: &Registry, partition: &Partition, start: Offset) -> Result<(), LogError> {
-    partitions.manager().checkpoint_start(&partition.id)?;
-    partition.remove_before(start, Instant::now())
+    match partitions.manager().checkpoint_start(&partition.id) {
+        // What is to go makes the room. The name of the first file that is left says where the log starts then.
+        Ok(()) | Err(LogError::DiskFull { .. }) => partition.remove_before(start, Instant::now()),
+        Err(error) => Err(error),
+    }
 }
 
 fn report(partition: &Partition, error: &LogError) {

@@ -106,6 +106,7 @@ fn options(root: &Path) -> OpenOptions {
         producer_id_expiration: Duration::from_millis(i64::MAX as u64),
         log_start_offset: Offset::ZERO,
         recovery_point: Offset::ZERO,
+        cleaned: false,
         clean: true,
         context: DirContext::detached(root),
     }

@@ -117,10 +117,22 @@ fn no_file_goes_while_the_checkpoint_cannot_be_written() {
     std::fs::create_dir(&obstacle).unwrap();
     round(&fixture.registry, HOUR);
     assert_eq!((log_start(&partition), fixture.files("a-0", "deleted")), (Offset(2), 0));
-    // Where a checkpoint cannot be written the log dir is not relied on any more.
     std::fs::remove_dir(&obstacle).unwrap();
     round(&fixture.registry, HOUR);
-    assert_eq!((fixture.files("a-0", "log"), fixture.files("a-0", "deleted")), (3, 0));
+    assert_eq!((fixture.checkpoint().as_str(), fixture.files("a-0", "log")), ("0\n1\na 0 2\n", 1));
+}
+
+#[test]
+fn what_has_expired_goes_also_where_there_is_no_room_for_a_checkpoint() {
+    let fixture = Fixture::new(&[]);
+    fixture.filled(0, &[NOW.0, NOW.0]);
+    let full = fixture.log_dir().join("log-start-offset-checkpoint.tmp");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    round(&fixture.registry, HOUR);
+    assert_eq!(fixture.files("a-0", "log"), 1);
+    let _ = std::fs::remove_file(&full);
+    let fixture = fixture.restart();
+    assert_eq!(log_start(&fixture.registry.by_name("a", 0).unwrap()), Offset(2));
 }
 
 #[test]
