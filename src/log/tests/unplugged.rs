@@ -123,6 +123,7 @@ fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "tells who runs many seeds how much was tried")]
 fn a_power_loss_takes_nothing_that_was_made_durable_and_no_partition_offline() {
     let (first, count) = (number("OTTLA_TEST_SEED", 1), number("OTTLA_TEST_SEEDS", 30));
     let (mut appended, mut lost) = (0, 0);
