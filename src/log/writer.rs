@@ -200,6 +200,7 @@ impl LogWriter {
     /// Seals the active segment and begins a new one at `base_offset`.
     pub(super) fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
         self.complete_active(base_offset)?;
+        self.settling.rolled();
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
         let TopicConfig { index_interval_bytes, preallocate, segment_bytes, .. } = self.options.config;
         let files = &self.shared.context.open_files;
