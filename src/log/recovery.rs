@@ -48,7 +48,7 @@ impl Loading {
     fn remove_empty_tail(&mut self, first: usize) -> Result<(), LogError> {
         while self.segments.len() > first + 1
             && let Some(last) = self.segments.last()
-            && is_zero(last, last.file()?.as_ref(), 0).at(&last.path)?
+            && damage::is_zero_from(last, last.file()?.as_ref(), 0).at(&last.path)?
         {
             sys::remove_file(&last.path).at(&last.path)?;
             self.segments.pop();
@@ -152,7 +152,8 @@ impl Loading {
         let goes_on = self.segments.get(index + 1).is_some_and(|next| next.base_offset == offset);
         let (path, reason) = (segment.path.display(), damage);
         let bytes_cut = segment.size() - position;
-        let is_preallocated = self.options.config.preallocate && is_zero(segment, file, position).at(&segment.path)?;
+        let is_preallocated =
+            self.options.config.preallocate && damage::is_zero_from(segment, file, position).at(&segment.path)?;
         if is_preallocated {
             tracing::debug!(%path, position, bytes_cut, "what was preallocated is cut off");
         } else if is_torn || goes_on {
@@ -177,19 +178,6 @@ impl Loading {
         }
         Ok(())
     }
-}
-
-/// Whether there is nothing but zeros from `position` on: preallocated, or never written before a power failure.
-fn is_zero(segment: &Segment, file: &File, mut position: u64) -> std::io::Result<bool> {
-    let mut block = vec![0; damage::BLOCK];
-    while position < segment.size() {
-        let read = sys::pread_up_to(file, &mut block, position)?;
-        if read == 0 || block.get(..read).is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0)) {
-            return Ok(false);
-        }
-        position += read as u64;
-    }
-    Ok(true)
 }
 
 /// The next batch, if its bytes are as they were written and its offsets follow `expected`.
