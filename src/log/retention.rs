@@ -18,7 +18,6 @@ use super::timestamps;
 use super::writer::LogWriter;
 use super::{LogReader, open};
 use crate::config::TopicConfig;
-use crate::sys;
 use crate::types::{Offset, Timestamp};
 
 /// An append waits for the renaming of no more segments than these.
@@ -96,7 +95,7 @@ impl LogWriter {
         self.write_epochs();
         for segment in &removed {
             let aside = segment.set_aside().and_then(|mut files| {
-                files.extend(self.set_snapshot_aside(segment.base_offset)?);
+                files.extend(self.shared.set_snapshot_aside(segment.base_offset)?);
                 Ok(files)
             });
             let files = aside.map_err(|error| self.shared.context.write_failed(error))?;
@@ -111,16 +110,7 @@ impl LogWriter {
         if let Err(error) = checkpoint::write_epochs(&path, self.shared.epochs.read().entries()) {
             tracing::warn!(%error, "leader epochs below the log start stay until the next start");
         }
-    }
-
-    /// The snapshot at a removed segment's base (`UnifiedLog.deleteProducerSnapshots`).
-    fn set_snapshot_aside(&self, base_offset: Offset) -> Result<Option<std::path::PathBuf>, LogError> {
-        let live = FileName::live(base_offset, FileKind::ProducerSnapshot);
-        let (from, to) = (self.shared.snapshot_path(base_offset), self.shared.dir.join(live.deleted().to_string()));
-        match sys::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            renamed => renamed.at(&from).map(|()| Some(to)),
-        }
+        self.shared.durability.names_appeared();
     }
 }
 
