@@ -262,7 +262,7 @@ impl FutureLog {
     }
 
     /// A write that failed is held against the log dir that the copy is in. Of the other one the log was only read.
-    pub(super) fn judged(&self, error: LogError) -> LogError {
+    fn judged(&self, error: LogError) -> LogError {
         match &error {
             LogError::Io { path, .. } if path.starts_with(self.context.path()) => self.context.write_failed(error),
             _ => error,

@@ -60,6 +60,6 @@ impl LogWriter {
             self.ended = Some(Ended::Closed);
             future.context.fail(&failed.error);
         }
-        future.judged(failed.error)
+        failed.error
     }
 }
