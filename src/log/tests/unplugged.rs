@@ -183,6 +183,6 @@ fn producers_outlast_their_records_that_have_expired_where_the_log_had_been_sett
         let (_manager, opened) = open_in(&left);
         let (writer, reader) = opened.unwrap();
         assert_eq!((reader.start_offset(), reader.end_offset()), (end, end), "seed {seed}");
-        assert_eq!(writer.producers.entries().into_iter().count(), 1, "seed {seed}");
+        assert_eq!(writer.producers.entries().len(), 1, "seed {seed}");
     }
 }
