@@ -221,7 +221,8 @@ pub(super) fn may_be_due(dir: &Path, start: Offset, config: &TopicConfig, now: T
     }
     let written = modified(dir, &oldest)?;
     let files = Arc::new(OpenFiles::up_to(1));
-    let oldest_segment = Segment::existing(dir, *first, oldest.len(), config.index_interval_bytes, &files);
+    let oldest_segment =
+        Segment::existing(FileState::Live, dir, *first, oldest.len(), config.index_interval_bytes, &files);
     let indexed = oldest_segment.time_index.last()?;
     let newest = indexed.map_or(written, |entry| entry.timestamp.min(written));
     Ok(is_too_old(newest, config, now))

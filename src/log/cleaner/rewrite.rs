@@ -115,8 +115,7 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn create(log: &'a Shared, base_offset: Offset, interval: u32, pace: &'a Pace<'a>) -> Result<Output<'a>, LogError> {
-        let segment =
-            Segment::create_in_state(FileState::Cleaned, &log.dir, base_offset, interval, &log.context.open_files)?;
+        let segment = Segment::create(FileState::Cleaned, &log.dir, base_offset, interval, &log.context.open_files)?;
         // Also without entries: that it has its final name tells `settle` that it is not the old segment's.
         segment.txn_index.make()?;
         let file = segment.file()?;

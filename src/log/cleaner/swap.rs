@@ -135,7 +135,7 @@ impl Swap<'_> {
 impl Rewritten {
     fn segment(&self, state: FileState, log: &Shared) -> Segment {
         let files = &log.context.open_files;
-        let segment = Segment::in_state(state, &log.dir, self.base_offset, self.size, self.index_interval_bytes, files);
+        let segment = Segment::existing(state, &log.dir, self.base_offset, self.size, self.index_interval_bytes, files);
         segment.seal(Some(self.max));
         segment
     }

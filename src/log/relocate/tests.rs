@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::TopicConfig;
 use crate::log::manager::{LogManager, ManagerOptions, Switched};
-use crate::log::names::{FolderName, FolderState};
+use crate::log::names::{FileState, FolderName, FolderState};
 use crate::log::{LogWriter, ReadLimit};
 use crate::protocol::batch::Batch;
 use crate::protocol::builder::BatchBuilder;
@@ -256,7 +256,7 @@ fn a_segment_that_was_replaced_is_copied_anew() {
     let shared = Arc::clone(&fixture.reader.shared);
     let first = Arc::clone(shared.view().segments.get(0).unwrap());
     let (interval, open_files) = (first.index_interval_bytes, &shared.context.open_files);
-    let new = Segment::existing(&shared.dir, first.base_offset, first.size(), interval, open_files);
+    let new = Segment::existing(FileState::Live, &shared.dir, first.base_offset, first.size(), interval, open_files);
     new.seal(None);
     shared.view.write().segments.replace(0..1, vec![Arc::new(new)]);
     assert_eq!(future.catch_up().unwrap(), first.size());
