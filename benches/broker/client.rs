@@ -96,12 +96,19 @@ impl Client {
 
     /// Consumes at least `mib` from the beginning on.
     pub fn consume(&mut self, topic: &'static str, mib: u64) {
-        self.consume_until(topic, mib, &AtomicBool::new(false), &AtomicU64::new(0));
+        self.consume_until(topic, mib, f64::INFINITY, &AtomicBool::new(false), &AtomicU64::new(0));
     }
 
-    /// As [`Client::consume`], until told to stop; counts the bytes of records.
-    pub fn consume_until(&mut self, topic: &'static str, mib: u64, stop: &AtomicBool, read: &AtomicU64) {
-        let (mut offset, mut bytes) = (0, 0);
+    /// As [`Client::consume`], no faster than that, until told to stop; counts the bytes of records.
+    pub fn consume_until(
+        &mut self,
+        topic: &'static str,
+        mib: u64,
+        mib_per_second: f64,
+        stop: &AtomicBool,
+        read: &AtomicU64,
+    ) {
+        let (started, mut offset, mut bytes) = (Instant::now(), 0, 0);
         while bytes < mib * (BATCH_BYTES as u64) * 99 / 100 && !stop.load(Ordering::Relaxed) {
             self.send(&fetch(topic, 0, offset, FETCH_BYTES));
             let response: FetchResponse = decode(self.receive(), ApiKey::Fetch, 12);
@@ -110,6 +117,8 @@ impl Client {
             let mut records = partition.records.clone().unwrap();
             bytes += records.len() as u64;
             read.fetch_add(records.len() as u64, Ordering::Relaxed);
+            let due = Duration::from_secs_f64(bytes as f64 / (1 << 20) as f64 / mib_per_second);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
             while !records.is_empty() {
                 offset = Batch::split_from(&mut records).unwrap().header.next_offset().0;
             }

@@ -10,7 +10,7 @@
 //! the first three.
 //!
 //! `-- --mib N` sets the data moved in each run (default 1024), `--rounds N` the number of pairs (default 3), `--cold-mib N`
-//! how much old data the cold scenario has (default 4096).
+//! how much old data the cold scenario has (default 4096), `--cold-speed N` how many MiB of it are read in a second (200).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod client;
@@ -64,7 +64,7 @@ fn main() {
     let scenarios: [(&str, &dyn Fn()); 3] = [
         ("startup", &startup),
         ("throughput", &|| throughput(&options)),
-        ("cold", &|| cold::run(number("--cold-mib", 4096), options.rounds)),
+        ("cold", &|| cold::run(number("--cold-mib", 4096), number("--cold-speed", 200) as f64, options.rounds)),
     ];
     let is_named = |name: &str| args.iter().any(|arg| arg == name);
     let any_named = scenarios.iter().any(|(name, _)| is_named(name));

@@ -28,6 +28,8 @@ DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
           "ioerror": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
           "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
           "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]}}
+# The fault drills among the crate's own tests.
+LONG_CRATE_TESTS = {"OTTLA_TEST_LONG": "1", "OTTLA_TEST_SEEDS": "1000", "OTTLA_TEST_FRAMES": "260000"}
 DRILL_SILENCE_S = 900
 DRILL_SUITE = Suite("python-confluent")  # all drills use its client
 
@@ -100,8 +102,9 @@ class Run:
     def _cargo(self, name: str, arguments: List[str], tell: bool = True) -> bool:
         command = ["cargo", *arguments]
         note(" ".join(command))
+        environment = {**os.environ, **(LONG_CRATE_TESTS if self.options.long else {})}
         try:
-            status: Union[int, OSError] = subprocess.run(command, cwd=ROOT, stdout=sys.stderr).returncode
+            status: Union[int, OSError] = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, env=environment).returncode
         except OSError as error:
             status = error
         if status:

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 
-use super::recovery::{check_offsets, next_valid};
+use super::recovery::next_valid;
 use super::scan::{Scan, ScanError};
 use super::segment::Segment;
 use crate::protocol::batch::{BatchHeader, HEADER_LEN, MAGIC};
@@ -65,7 +65,7 @@ fn find_batch(segment: &Segment, file: &File, mut position: u64, expected: Offse
         let has_any = !is_zero(bytes);
         for (candidate, at) in bytes.windows(HEADER_LEN).zip(position..).take_while(|_| has_any) {
             if candidate.get(MAGIC_POSITION).is_some_and(|magic| *magic == MAGIC as u8)
-                && BatchHeader::parse(candidate).is_ok_and(|header| check_offsets(segment, &header, expected).is_ok())
+                && BatchHeader::parse(candidate).is_ok_and(|header| segment.check_offsets(&header, expected).is_ok())
                 && is_batch(segment, file, at, expected)?
             {
                 return Ok(Some(at));

@@ -43,6 +43,8 @@ pub enum LogError {
     /// The disk would have to be waited for, where that is not allowed.
     #[error("not in the page cache")]
     Cold,
+    #[error("no offset is left for a batch behind {0}")]
+    NoOffsetLeft(Offset),
     #[error("the topic was deleted")]
     Retired,
     #[error("the broker is stopping")]
@@ -93,6 +95,7 @@ impl LogError {
             | LogError::Io { .. }
             | LogError::NoDescriptor { .. }
             | LogError::WrongTopic { .. }
+            | LogError::NoOffsetLeft(_)
             | LogError::DirFailed { .. }
             | LogError::DiskFull { .. }
             | LogError::Unflushed { .. }

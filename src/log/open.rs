@@ -33,7 +33,9 @@ use crate::types::{Offset, Timestamp};
 
 /// Opens, and where needed recovers, a log. Blocking file I/O.
 pub fn open(options: OpenOptions) -> Result<(LogWriter, LogReader), LogError> {
-    let mut loading = Loading::list(options)?;
+    // A checkpoint is text: it may say anything.
+    let log_start_offset = options.log_start_offset.max(Offset::ZERO);
+    let mut loading = Loading::list(OpenOptions { log_start_offset, ..options })?;
     let recovered = match loading.segments.len().checked_sub(1) {
         None => false,
         Some(last) if loading.options.clean => !loading.resume(last)?,
@@ -170,7 +172,7 @@ impl Loading {
     pub(super) fn load_snapshot(&mut self, offset: Offset) -> Offset {
         for at in self.snapshots.iter().rev().filter(|at| **at <= offset) {
             let path = self.options.dir.join(FileName::live(*at, FileKind::ProducerSnapshot).to_string());
-            match producer_snapshot::read(&path) {
+            match producer_snapshot::read_at(&path, *at) {
                 Ok(entries) => {
                     self.producers.load(entries, self.now, self.options.expiration_ms());
                     return *at;
@@ -252,6 +254,8 @@ impl Loading {
         }
         self.segments.iter().for_each(|segment| segment.release_files());
         let last = self.segments.last().map(Arc::clone);
+        // What is replayed of older segments is not checked, and may name any offset.
+        let first_undecided = self.producers.first_undecided_offset().unwrap_or(end_offset);
         let view = View {
             active_size: last.as_ref().map_or(0, |segment| segment.size()),
             active_max: self.tail.max,
@@ -259,7 +263,7 @@ impl Loading {
             segments: Segments::new(self.segments),
             start_offset,
             end_offset,
-            last_stable_offset: self.producers.first_undecided_offset().unwrap_or(end_offset).max(start_offset),
+            last_stable_offset: first_undecided.max(start_offset).min(end_offset),
         };
         let recovery_point = if recovered { self.options.recovery_point.min(end_offset) } else { end_offset };
         let shared = Arc::new(Shared {

@@ -8,7 +8,7 @@
 //!
 //! The CRC-32C covers what follows it. Of a producer's batches only the last is kept; -1 stands for "none".
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::path::Path;
 
 use bytes::{Buf, BufMut};
@@ -30,6 +30,10 @@ pub enum SnapshotError {
     BadCrc { stored: u32, computed: u32 },
     #[error("{count} entries announced in {bytes} bytes")]
     BadCount { count: i32, bytes: usize },
+    #[error("producer {} or its transaction stands there twice", .0.0)]
+    Repeated(ProducerId),
+    #[error("producer {} has records where the snapshot ends, at offset {at}, or behind", .id.0)]
+    Ahead { id: ProducerId, at: Offset },
     #[error("ends before its first entry")]
     Truncated,
     #[error("no such file")]
@@ -41,6 +45,18 @@ pub enum SnapshotError {
 /// Reads a snapshot; the entries come in the file's order.
 pub fn read(path: &Path) -> Result<Vec<(ProducerId, ProducerEntry)>, SnapshotError> {
     decode(&checkpoint::read_bytes(path)?.ok_or(SnapshotError::Missing)?)
+}
+
+/// As [`read`], of a snapshot taken at the offset `at`: a record at or behind it is not what it can speak of.
+pub(super) fn read_at(path: &Path, at: Offset) -> Result<Vec<(ProducerId, ProducerEntry)>, SnapshotError> {
+    let entries = read(path)?;
+    let is_ahead = |entry: &ProducerEntry| {
+        entry.current_txn_first_offset >= Some(at) || entry.batches.back().is_some_and(|last| last.last_offset >= at)
+    };
+    match entries.iter().find(|(_, entry)| is_ahead(entry)) {
+        Some((id, _)) => Err(SnapshotError::Ahead { id: *id, at }),
+        None => Ok(entries),
+    }
 }
 
 /// Durable with the log's next flush; until then the CRC tells a part from the whole.
@@ -67,7 +83,16 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(ProducerId, ProducerEntry)>, Snapshot
     if usize::try_from(count).ok().and_then(|count| count.checked_mul(ENTRY_LEN)) != Some(rest.len()) {
         return Err(SnapshotError::BadCount { count, bytes: rest.len() });
     }
-    Ok(rest.chunks_exact(ENTRY_LEN).map(decode_entry).collect())
+    let entries: Vec<_> = rest.chunks_exact(ENTRY_LEN).map(decode_entry).collect();
+    let (mut ids, mut transactions) = (HashSet::new(), HashSet::new());
+    let is_repeated = |(id, entry): &&(ProducerId, ProducerEntry)| {
+        !ids.insert(*id)
+            || entry.current_txn_first_offset.is_some_and(|first_offset| !transactions.insert(first_offset))
+    };
+    match entries.iter().find(is_repeated) {
+        Some((id, _)) => Err(SnapshotError::Repeated(*id)),
+        None => Ok(entries),
+    }
 }
 
 /// `entry` is `ENTRY_LEN` long.
@@ -175,6 +200,31 @@ mod tests {
         for keep in 0..encoded().len() {
             assert!(decode(&encoded()[..keep]).is_err(), "{keep} bytes");
         }
+    }
+
+    #[test]
+    fn a_producer_or_a_transaction_that_stands_there_twice_is_refused() {
+        let entry = &entries().remove(0).1;
+        let twice = |ids: [i64; 2], starts: [i64; 2]| {
+            let entries = ids.into_iter().zip(starts).map(|(id, start)| {
+                (ProducerId(id), ProducerEntry { current_txn_first_offset: Some(Offset(start)), ..entry.clone() })
+            });
+            let entries: Vec<_> = entries.collect();
+            decode(&encode(entries.iter().map(|(id, entry)| (*id, entry))))
+        };
+        assert!(matches!(twice([1, 1], [37, 38]), Err(SnapshotError::Repeated(ProducerId(1)))));
+        assert!(matches!(twice([1, 2], [37, 37]), Err(SnapshotError::Repeated(ProducerId(2)))));
+        assert_eq!(twice([1, 2], [37, 38]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_snapshot_that_speaks_of_records_behind_it_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("some.snapshot");
+        write(&path, entries().iter().map(|(id, entry)| (*id, entry))).unwrap();
+        // The last record is at offset 40; a transaction is open from 37 on.
+        assert_eq!(read_at(&path, Offset(41)).unwrap(), entries());
+        assert!(matches!(read_at(&path, Offset(40)), Err(SnapshotError::Ahead { id: ProducerId(9), .. })));
     }
 
     #[test]

@@ -14,7 +14,6 @@ use super::scan::{Located, Scan, ScanError};
 use super::segment::Segment;
 use super::txn_index::TxnEntry;
 use super::writer::{marker_of, note_producer};
-use crate::protocol::batch::BatchHeader;
 use crate::sys;
 use crate::types::Offset;
 
@@ -30,30 +29,60 @@ impl Loading {
         self.producers.clear();
         let from = self.load_snapshot(self.end_offset);
         self.replay_producers(from, first, start.position)?;
-        self.remove_empty_tail(first)?;
+        let last = self.last_written(first)?;
         let mut index = first;
         while index < self.segments.len() {
-            if index > first && self.lacks_the_end_of(index - 1) {
-                self.set_aside_after(index - 1)?;
-                break;
+            if index > first {
+                self.check_order(index)?;
+                if self.lacks_the_end_of(index - 1) {
+                    self.set_aside_after(index - 1)?;
+                    break;
+                }
             }
-            self.recover_segment(index, std::mem::take(&mut start))?;
+            if index > last && self.remove_if_idle(index)? {
+                continue;
+            }
+            self.recover_segment(index, last, std::mem::take(&mut start))?;
+            if index == last {
+                self.check_recovery_point()?;
+            }
             index += 1;
         }
         self.check_recovery_point()
     }
 
-    /// A roll just before the stop left empty segments, preallocated ones of zeros: the one before them is where the torn
-    /// tail may be.
-    fn remove_empty_tail(&mut self, first: usize) -> Result<(), LogError> {
-        while self.segments.len() > first + 1
-            && let Some(last) = self.segments.last()
-            && damage::is_zero_from(last, last.file()?.as_ref(), 0).at(&last.path)?
-        {
-            sys::remove_file(&last.path).at(&last.path)?;
-            self.segments.pop();
+    /// The last segment, from number `first` on, with anything in it. A roll just before the stop left empty ones behind it,
+    /// preallocated ones of zeros: it is where the torn tail may be.
+    fn last_written(&self, first: usize) -> Result<usize, LogError> {
+        for (index, segment) in self.segments.iter().enumerate().skip(first).rev() {
+            if !damage::is_zero_from(segment, segment.file()?.as_ref(), 0).at(&segment.path)? {
+                return Ok(index);
+            }
         }
-        Ok(())
+        Ok(first)
+    }
+
+    /// Takes empty segment number `index` away, unless it tells where the log ends: compaction may have left none of the
+    /// offsets before it.
+    fn remove_if_idle(&mut self, index: usize) -> Result<bool, LogError> {
+        let Some(empty) = self.segments.get(index).filter(|segment| segment.base_offset == self.end_offset) else {
+            return Ok(false);
+        };
+        sys::remove_file(&empty.path).at(&empty.path)?;
+        self.segments.remove(index);
+        Ok(true)
+    }
+
+    /// No segment begins below the end of the one before it.
+    fn check_order(&self, index: usize) -> Result<(), LogError> {
+        let expected = self.end_offset;
+        match self.segments.get(index) {
+            Some(segment) if segment.base_offset < expected => {
+                let order = Damage::OffsetOrder { found: segment.base_offset, expected };
+                Err(segment.damaged(order, 0, expected))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Whether the file of segment number `index` is shorter than what was written to it, by whole batches, as power loss
@@ -77,7 +106,7 @@ impl Loading {
         true
     }
 
-    fn recover_segment(&mut self, index: usize, start: Resumed) -> Result<(), LogError> {
+    fn recover_segment(&mut self, index: usize, last: usize, start: Resumed) -> Result<(), LogError> {
         let Some(segment) = self.segments.get(index).map(Arc::clone) else { return Ok(()) };
         if start.position == 0 {
             segment.offset_index.keep_while(|_, _| false)?;
@@ -97,7 +126,7 @@ impl Loading {
                     self.recover_batch(&segment, &batch)?;
                 }
                 Err(ScanError::Damaged(damage)) => {
-                    self.cut(index, &segment, &file, damage, position)?;
+                    self.cut(index, last, &segment, &file, damage, position)?;
                     break;
                 }
                 Err(error) => return Err(segment.error(error, position, self.end_offset)),
@@ -132,6 +161,7 @@ impl Loading {
     fn cut(
         &mut self,
         index: usize,
+        last: usize,
         segment: &Segment,
         file: &File,
         damage: Damage,
@@ -142,7 +172,7 @@ impl Loading {
             return Err(segment.damaged(damage, position, offset));
         }
         let behind = damage::behind(segment, file, position, offset).at(&segment.path)?;
-        let is_last = index + 1 == self.segments.len();
+        let is_last = index >= last;
         // A whole batch in the wrong place is no torn write.
         let is_torn = is_last && behind == Behind::default() && matches!(damage, Damage::Batch(_));
         if !is_torn && !damage::is_unwritten(segment, file, position, offset, behind).at(&segment.path)? {
@@ -188,14 +218,6 @@ pub(super) fn next_valid(
 ) -> Result<Option<Located>, ScanError> {
     let Some(batch) = scan.next()? else { return Ok(None) };
     scan.check_crc(&batch)?;
-    check_offsets(segment, &batch.header, expected)?;
+    segment.check_offsets(&batch.header, expected)?;
     Ok(Some(batch))
-}
-
-pub(super) fn check_offsets(segment: &Segment, header: &BatchHeader, expected: Offset) -> Result<(), ScanError> {
-    let relative = header.last_offset().0.saturating_sub(segment.base_offset.0);
-    if header.base_offset < expected || header.last_offset_delta < 0 || relative > i64::from(i32::MAX) {
-        return Err(ScanError::Damaged(Damage::OffsetOrder { found: header.base_offset, expected }));
-    }
-    Ok(())
 }

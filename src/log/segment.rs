@@ -22,7 +22,7 @@ use super::scan::{Located, Scan, ScanError};
 use super::tail::Tail;
 use super::time_index::{TimeEntry, TimeIndex};
 use super::txn_index::TxnIndex;
-use crate::protocol::batch::Batch;
+use crate::protocol::batch::{Batch, BatchHeader};
 use crate::sys;
 use crate::types::{Offset, Timestamp};
 
@@ -208,6 +208,16 @@ impl Segment {
 
     pub(super) fn relative(&self, offset: Offset) -> Option<u32> {
         offset.0.checked_sub(self.base_offset.0).and_then(|relative| u32::try_from(relative).ok())
+    }
+
+    /// Whether a batch of this segment may have these offsets, `expected` being the first one not taken.
+    pub(super) fn check_offsets(&self, header: &BatchHeader, expected: Offset) -> Result<(), ScanError> {
+        let last_offset = header.last_offset();
+        let is_in_reach = last_offset.0.saturating_sub(self.base_offset.0) <= i64::from(i32::MAX);
+        if header.base_offset < expected || header.last_offset_delta < 0 || !is_in_reach || last_offset.0 == i64::MAX {
+            return Err(ScanError::Damaged(Damage::OffsetOrder { found: header.base_offset, expected }));
+        }
+        Ok(())
     }
 
     /// The first batch whose last offset is at or after `offset`; `None` where this segment ends before it.
@@ -399,6 +409,8 @@ impl Segment {
         let first = Scan::headers(&file, 0, size).next().map_err(|error| damaged(error, 0))?;
         let mut tail = Tail::resumed(max, first.map(|batch| batch.header.max_timestamp));
         while let Some(batch) = scan.next().map_err(|error| damaged(error, scan.position()))? {
+            let expected = tail.next_offset.unwrap_or(self.base_offset);
+            self.check_offsets(&batch.header, expected).map_err(|error| damaged(error, batch.position))?;
             self.note(&mut tail, &batch)?;
         }
         Ok(tail)
@@ -441,6 +453,9 @@ impl Segment {
         let mut tail = Tail::default();
         let (mut offsets, mut times) = (Vec::new(), Vec::new());
         while let Some(batch) = scan.next().map_err(|error| self.error(error, scan.position(), self.base_offset))? {
+            let expected = tail.next_offset.unwrap_or(self.base_offset);
+            let checked = self.check_offsets(&batch.header, expected);
+            checked.map_err(|error| self.error(error, batch.position, expected))?;
             let (offset, time) = tail.observe(self, &batch);
             offsets.extend(offset);
             times.extend(time);

@@ -83,6 +83,9 @@ impl LogWriter {
         if incoming.bytes > u64::from(segment_bytes) {
             return Err(LogError::TooLarge { bytes: incoming.bytes, segment_bytes });
         }
+        if incoming.last_offset == Offset(i64::MAX) {
+            return Err(LogError::NoOffsetLeft(base_offset));
+        }
         let appended = Appended {
             base_offset,
             last_offset: incoming.last_offset,
@@ -294,7 +297,7 @@ impl LogWriter {
         view.end_offset = end_offset;
         // A transaction may have begun below the log start (`UnifiedLog.maybeIncrementFirstUnstableOffset`).
         let first_undecided = self.producers.first_undecided_offset().unwrap_or(end_offset);
-        view.last_stable_offset = first_undecided.max(view.start_offset);
+        view.last_stable_offset = first_undecided.max(view.start_offset).min(end_offset);
     }
 }
 

@@ -290,8 +290,9 @@ impl Case<'_> {
     fn is_behind_recovery_point(&self) -> bool {
         match self.template.stop {
             Stop::KilledEarly => true,
-            Stop::Killed | Stop::Unmarked => self.is_in_last_segment(),
-            Stop::Clean => false,
+            Stop::Killed => self.is_in_last_segment(),
+            // Everything lies before it.
+            Stop::Clean | Stop::Unmarked => false,
         }
     }
 }

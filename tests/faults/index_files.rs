@@ -108,8 +108,9 @@ fn a_transaction_index_is_written_anew_refused_or_named() {
                 }
                 let is_recovered = match stop {
                     Stop::KilledEarly => true,
-                    Stop::Killed | Stop::Unmarked => file.with_extension("log") == last_log,
-                    Stop::Clean => false,
+                    Stop::Killed => file.with_extension("log") == last_log,
+                    // Everything lies before the recovery point.
+                    Stop::Clean | Stop::Unmarked => false,
                 };
                 let dir = template.lay_out(&[(file.clone(), changed)]);
                 let is_named = verify(dir.path()).iter().any(|finding| finding.path.ends_with(&file));

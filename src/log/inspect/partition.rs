@@ -127,10 +127,14 @@ fn verify_segments(
         let snapshot = folder.join(FileName::live(*first, FileKind::ProducerSnapshot).to_string());
         walk.producers.load(producer_snapshot::read(&snapshot).unwrap_or_default(), Timestamp(0), i64::MAX);
     }
+    let log = |base: Offset| folder.join(FileName::live(base, FileKind::Log).to_string());
+    let is_empty = |base: &Offset| fs::metadata(log(*base)).is_ok_and(|log| log.len() == 0);
+    // Empty segments at the end go with the torn tail before them.
+    let last = bases.len() - bases.iter().rev().take_while(|base| is_empty(base)).count();
     for (index, base_offset) in bases.iter().enumerate() {
         let place = Place {
             base_offset: *base_offset,
-            is_last: index + 1 == bases.len(),
+            is_last: index + 1 >= last,
             is_recovered: index >= first_recovered,
             recovery_point,
         };
@@ -140,7 +144,7 @@ fn verify_segments(
 }
 
 fn verify_snapshot(path: &Path, at: Offset, end: Option<Offset>, report: &mut Report<'_>) {
-    if let Err(error) = producer_snapshot::read(path) {
+    if let Err(error) = producer_snapshot::read_at(path, at) {
         let what = match error {
             producer_snapshot::SnapshotError::File(error) => problem(error),
             other => other.to_string(),

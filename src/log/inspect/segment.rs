@@ -16,7 +16,6 @@ use crate::log::error::Damage;
 use crate::log::names::{FileKind, FileName, FileState};
 use crate::log::open_files::OpenFiles;
 use crate::log::producer_state::ProducerState;
-use crate::log::recovery::check_offsets;
 use crate::log::segment::Segment;
 use crate::log::txn_index::TxnEntry;
 use crate::log::writer::{marker_of, note_producer};
@@ -80,7 +79,7 @@ pub(super) fn verify_segment(folder: &Path, place: Place, walk: &mut Walk, repor
         report.found(Finding::damage(&path(FileKind::TxnIndex), error, CANNOT_READ));
         None
     }));
-    let mut check = SegmentCheck { path: log_path, folder, log: &log, place, walk, report };
+    let mut check = SegmentCheck { path: log_path, folder, log: &log, place, walk, report, outcome: None };
     let intact = check.batches(|batch, aborted| {
         offsets.iter_mut().for_each(|check| check.observe(batch));
         times.iter_mut().for_each(|check| check.observe(batch));
@@ -141,6 +140,8 @@ struct SegmentCheck<'a, 'r> {
     place: Place,
     walk: &'a mut Walk,
     report: &'a mut Report<'r>,
+    /// What the first damage leads to: recovery goes no further. Each would be a search through all that lies behind.
+    outcome: Option<&'static str>,
 }
 
 impl SegmentCheck<'_, '_> {
@@ -149,14 +150,20 @@ impl SegmentCheck<'_, '_> {
         let log = self.log;
         let files = Arc::new(OpenFiles::up_to(1));
         let segment = Segment::existing(FileState::Live, self.folder, self.place.base_offset, log.size(), 0, &files);
-        self.walk.expected = self.walk.expected.max(self.place.base_offset);
-        let mut intact = true;
+        let (found, expected) = (self.place.base_offset, self.walk.expected);
+        let mut intact = expected <= found;
+        if !intact {
+            let order = Damage::OffsetOrder { found, expected };
+            let what = order.to_string();
+            self.damaged(&segment, 0, &ScanError::Damaged(order), what);
+        }
+        self.walk.expected = expected.max(found);
         let mut batches = log.batches();
         while let Some(step) = batches.next() {
             let position = batches.next_position();
             let checked = step.map(|Walked { batch, crc }| {
                 self.report.count(&batch);
-                let in_order = || check_offsets(&segment, &batch.header, self.walk.expected);
+                let in_order = || segment.check_offsets(&batch.header, self.walk.expected);
                 (batch, crc.map_err(ScanError::from).and_then(|()| in_order()))
             });
             match checked {
@@ -190,12 +197,13 @@ impl SegmentCheck<'_, '_> {
     }
 
     fn damaged(&mut self, segment: &Segment, position: u64, error: &ScanError, what: String) {
-        let outcome = self.outcome(segment, position, error);
+        let outcome = self.outcome.unwrap_or_else(|| self.outcome_of(segment, position, error));
+        self.outcome = Some(outcome);
         self.report.found(Finding::damage(&self.path, what, outcome).at(position).offset(self.walk.expected));
     }
 
     /// As recovery decides (`Loading::cut`).
-    fn outcome(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
+    fn outcome_of(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
         let Place { is_last, is_recovered, recovery_point, .. } = self.place;
         if matches!(error, ScanError::Io(_)) {
             return CANNOT_READ;

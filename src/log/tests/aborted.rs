@@ -41,6 +41,28 @@ fn the_last_stable_offset_waits_for_the_earliest_open_transaction() {
 }
 
 #[test]
+fn a_transaction_that_damage_moves_behind_the_end_does_not_take_the_last_stable_offset_there() {
+    let fixture = Fixture::new(200);
+    let (mut writer, _) = fixture.open();
+    append(&mut writer, transactional(1, 0));
+    append(&mut writer, batch(1, NOW.0, 100));
+    append(&mut writer, batch(1, NOW.0, 100));
+    writer.close().unwrap();
+    for snapshot in fixture.files("snapshot") {
+        std::fs::remove_file(snapshot).unwrap();
+    }
+    // The CRC does not cover the base offset.
+    let first = &fixture.files("log")[0];
+    let mut bytes = std::fs::read(first).unwrap();
+    bytes[1] = 0x10;
+    std::fs::write(first, bytes).unwrap();
+    let (mut writer, reader) = fixture.open();
+    assert_eq!((reader.last_stable_offset(), reader.end_offset()), (Offset(3), Offset(3)));
+    append(&mut writer, batch(1, NOW.0, 100));
+    assert_eq!((reader.last_stable_offset(), reader.end_offset()), (Offset(4), Offset(4)));
+}
+
+#[test]
 fn a_read_names_the_aborted_transactions_that_it_overlaps_across_segments() {
     // One batch to a segment: a transaction's marker lies in a later one than its records.
     let fixture = Fixture::new(150);

@@ -224,6 +224,81 @@ fn batches_that_go_back_in_offsets_are_damage() {
 }
 
 #[test]
+fn batches_that_go_back_in_offsets_are_damage_after_a_clean_stop_too() {
+    let mut fixture = Fixture::new(10_000);
+    fixture.options.config.index_interval_bytes = 10_000;
+    let (mut writer, reader) = fixture.open();
+    append(&mut writer, batch(2, NOW.0 + 10, 40));
+    let second = reader.size_bytes() as usize;
+    append(&mut writer, batch(2, NOW.0, 40));
+    writer.close().unwrap();
+    let log = fixture.files("log").remove(0);
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[second + 7] = 1;
+    std::fs::write(&log, bytes).unwrap();
+    // Indexes or not, the next append would get an offset that the log has passed.
+    for _ in 0..2 {
+        let error = open(fixture.options.clone()).unwrap_err();
+        assert!(error.to_string().contains("offsets from 1 on where 2 or more must follow"), "{error}");
+        fixture.files("timeindex").iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    }
+}
+
+#[test]
+fn a_segment_that_begins_below_the_end_of_the_one_before_it_is_damage() {
+    let fixture = Fixture::new(10_000);
+    three_batches(&fixture);
+    let second = fixture.options.dir.join("00000000000000000004.log");
+    std::fs::write(&second, []).unwrap();
+    let error = fixture.open_unclean().unwrap_err();
+    assert!(matches!(&error, LogError::Damaged { path, .. } if *path == second), "{error}");
+    assert!(error.to_string().contains("offsets from 4 on where 6 or more must follow"), "{error}");
+    assert!(second.exists());
+}
+
+#[test]
+fn an_empty_segment_behind_offsets_that_compaction_took_keeps_the_end_of_the_log() {
+    let mut fixture = Fixture::new(10_000);
+    fixture.options.config.compact = true;
+    let (model, _) = three_batches(&fixture);
+    std::fs::write(fixture.options.dir.join("00000000000000000010.log"), [0xff; 30]).unwrap();
+    // The first recovery cuts it to nothing, and the second one finds it so.
+    for _ in 0..2 {
+        let (_, reader) = fixture.open_unclean().unwrap();
+        assert_eq!(reader.end_offset(), Offset(10));
+        assert_eq!(consume(&reader, Offset(0), UNLIMITED), model);
+    }
+}
+
+#[test]
+fn the_last_offset_there_is_belongs_to_no_batch() {
+    let mut fixture = Fixture::new(10_000);
+    fixture.options.log_start_offset = Offset(i64::MAX - 3);
+    let (mut writer, reader) = fixture.open();
+    let refused = writer.append(&mut [batch(4, NOW.0, 10)], EPOCH, NOW);
+    assert!(matches!(refused, Err(LogError::NoOffsetLeft(Offset(at))) if at == i64::MAX - 3), "{refused:?}");
+    assert_eq!(append(&mut writer, batch(3, NOW.0, 10)).last_offset, Offset(i64::MAX - 1));
+    assert!(writer.append(&mut [batch(1, NOW.0, 10)], EPOCH, NOW).is_err());
+    assert_eq!(consume(&reader, Offset(i64::MAX - 3), UNLIMITED).len(), 3);
+
+    // One on the disk that had it could not be read past.
+    let log = fixture.files("log").remove(0);
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[..8].copy_from_slice(&(i64::MAX - 2).to_be_bytes());
+    std::fs::write(&log, bytes).unwrap();
+    assert!(matches!(fixture.open_unclean(), Err(LogError::Damaged { .. })));
+}
+
+#[test]
+fn a_log_start_below_zero_is_none() {
+    let mut fixture = Fixture::new(10_000);
+    fixture.options.log_start_offset = Offset(-5);
+    let (mut writer, reader) = fixture.open();
+    assert_eq!(append(&mut writer, batch(1, NOW.0, 10)).base_offset, Offset(0));
+    assert_eq!(reader.start_offset(), Offset(0));
+}
+
+#[test]
 fn garbage_of_any_kind_opens_or_is_reported_but_does_not_panic() {
     let fixture = Fixture::new(10_000);
     std::fs::create_dir(&fixture.options.dir).unwrap();
