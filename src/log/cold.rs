@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::sys::{self, FileSlice};
 
@@ -20,7 +20,8 @@ pub(super) const FAR_FROM_TAIL: u64 = 64 << 20;
 /// What cold reads have brought into the page cache, of one segment.
 #[derive(Debug)]
 pub(super) struct ColdRun {
-    file: Arc<File>,
+    /// Not kept open: no removed segment's room waits for the next cold read of its log.
+    file: Weak<File>,
     from: u64,
     to: u64,
 }
@@ -56,24 +57,25 @@ impl ColdRun {
     }
 
     fn reaches(&self, slice: &FileSlice) -> bool {
-        Arc::ptr_eq(&self.file, &slice.file) && (self.from..=self.to + READ_AHEAD).contains(&slice.position)
+        self.is_of(slice) && (self.from..=self.to + READ_AHEAD).contains(&slice.position)
+    }
+
+    fn is_of(&self, slice: &FileSlice) -> bool {
+        std::ptr::eq(self.file.as_ptr(), Arc::as_ptr(&slice.file))
     }
 
     /// Goes on with a run, or begins one, and drops what lies behind `slice`.
     pub(super) fn go_on(run: &mut Option<ColdRun>, slice: &FileSlice) -> io::Result<()> {
         let to = slice.position + u64::from(slice.length) + READ_AHEAD;
-        let goes_on =
-            |run: &&mut ColdRun| Arc::ptr_eq(&run.file, &slice.file) && (run.from..=run.to).contains(&slice.position);
+        let goes_on = |run: &&mut ColdRun| run.is_of(slice) && (run.from..=run.to).contains(&slice.position);
         if let Some(run) = run.as_mut().filter(goes_on) {
             let behind = slice.position.saturating_sub(LEFT_BEHIND).max(run.from);
-            sys::drop_cached(&run.file, run.from, behind - run.from)?;
+            sys::drop_cached(&slice.file, run.from, behind - run.from)?;
             (run.from, run.to) = (behind, to);
             return Ok(());
         }
-        let fresh = ColdRun { file: Arc::clone(&slice.file), from: slice.position, to };
-        match run.replace(fresh) {
-            Some(old) => sys::drop_cached(&old.file, old.from, old.to - old.from),
-            None => Ok(()),
-        }
+        let fresh = ColdRun { file: Arc::downgrade(&slice.file), from: slice.position, to };
+        let Some(old) = run.replace(fresh) else { return Ok(()) };
+        old.file.upgrade().map_or(Ok(()), |file| sys::drop_cached(&file, old.from, old.to - old.from))
     }
 }

@@ -15,7 +15,7 @@ use crate::sys;
 use crate::types::Offset;
 
 /// Bytes looked at in one go.
-pub(super) const BLOCK: usize = 256 * 1024;
+const BLOCK: usize = 256 * 1024;
 const SECTOR: u64 = 512;
 /// Where the magic stands in a batch.
 const MAGIC_POSITION: usize = 16;
@@ -62,8 +62,8 @@ fn find_batch(segment: &Segment, file: &File, mut position: u64, expected: Offse
             break;
         }
         // What was preallocated is long.
-        let is_zero = bytes.iter().all(|byte| *byte == 0);
-        for (candidate, at) in bytes.windows(HEADER_LEN).zip(position..).take_while(|_| !is_zero) {
+        let has_any = !is_zero(bytes);
+        for (candidate, at) in bytes.windows(HEADER_LEN).zip(position..).take_while(|_| has_any) {
             if candidate.get(MAGIC_POSITION).is_some_and(|magic| *magic == MAGIC as u8)
                 && BatchHeader::parse(candidate).is_ok_and(|header| segment.check_offsets(&header, expected).is_ok())
                 && is_batch(segment, file, at, expected)?
@@ -147,7 +147,24 @@ fn starts_unwritten(segment: &Segment, file: &File, position: u64, expected: Off
     let offset = expected.0.to_be_bytes();
     let shows =
         length >= OFFSET_AND_LENGTH_BYTES || offset.iter().take(length.min(OFFSET_BYTES)).any(|byte| *byte != 0);
-    Ok(shows && rest.iter().take(read).all(|byte| *byte == 0))
+    Ok(shows && is_zero(rest.get(..read).unwrap_or_default()))
+}
+
+/// Whether there is nothing but zeros from `position` on: preallocated, or never written before a power failure.
+pub(super) fn is_zero_from(segment: &Segment, file: &File, mut position: u64) -> io::Result<bool> {
+    let mut block = vec![0; BLOCK];
+    while position < segment.size() {
+        let read = sys::pread_up_to(file, &mut block, position)?;
+        if read == 0 || !is_zero(block.get(..read).unwrap_or_default()) {
+            return Ok(false);
+        }
+        position += read as u64;
+    }
+    Ok(true)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
 }
 
 /// Whether an aligned sector that holds bytes of `position..end`, and none before, is nothing but zeros.
@@ -159,7 +176,7 @@ fn has_zero_sector(segment: &Segment, file: &File, position: u64, end: u64) -> i
         let want = usize::try_from(end - position).unwrap_or(BLOCK).min(BLOCK);
         let read = sys::pread_up_to(file, block.get_mut(..want).unwrap_or_default(), position)?;
         let sectors = block.get(..read).unwrap_or_default().chunks(SECTOR as usize);
-        if read == 0 || sectors.into_iter().any(|sector| sector.iter().all(|byte| *byte == 0)) {
+        if read == 0 || sectors.into_iter().any(is_zero) {
             return Ok(read > 0);
         }
         position += read as u64;

@@ -236,6 +236,17 @@ impl Shared {
         active.map_or(Ok(()), |end| self.flush_to(end))
     }
 
+    /// As [`Shared::flush_sealed`], and in any case what takes the place of sealed segments that are about to go: the active
+    /// one's name, and the producers as they were at its base. Where the recovery point was there before the roll, the roll
+    /// has written them anew.
+    pub(super) fn flush_base(&self) -> Result<(), LogError> {
+        self.flush_sealed()?;
+        let Some(base_offset) = self.view().segments.last().map(|active| active.base_offset) else { return Ok(()) };
+        let snapshot = self.snapshot_path(base_offset);
+        let synced = sys::sync_if_exists(&snapshot).at(&snapshot).and_then(|()| self.sync_names());
+        synced.map_err(|error| self.context.sync_failed(error))
+    }
+
     /// As [`Shared::flush_sealed`], by a task of its own (`UnifiedLog.roll` has it scheduled). Without a runtime the next
     /// checkpoint does it.
     pub(super) fn flush_sealed_soon(self: &Arc<Self>) {

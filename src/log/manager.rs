@@ -158,7 +158,7 @@ impl LogManager {
         any_failed && self.state.lock().partitions.get(partition).is_some_and(is_failed)
     }
 
-    /// Whether the partition has a folder, or was opened.
+    /// Whether the partition has a folder, or was opened and will get one.
     pub fn is_known(&self, partition: &TopicPartition) -> bool {
         self.state.lock().partitions.contains_key(partition)
     }
@@ -305,11 +305,6 @@ impl LogManager {
         })
     }
 
-    /// Whether the partition has a folder, or was opened and will get one.
-    pub fn knows(&self, partition: &TopicPartition) -> bool {
-        self.state.lock().partitions.contains_key(partition)
-    }
-
     /// How far compaction has got with a partition; `None` where it was never compacted.
     pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<Offset> {
         self.state.lock().partitions.get(partition)?.cleaned_to
@@ -323,7 +318,7 @@ impl LogManager {
         place.cleaned_to = Some(offset);
         let index = place.dir;
         let Some(dir) = self.dirs.get(index) else { return Ok(()) };
-        Ok(state.write_cleaned(index, &dir.path)?)
+        state.write_cleaned(index, &dir.path).map_err(|error| dir.context.write_failed(error.into()))
     }
 
     /// After every log was closed: checkpoints the recovery points, fsyncs, writes the clean-shutdown marks. A directory
@@ -397,7 +392,8 @@ impl State {
         let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
         if placed.is_none() {
             if self.stale_checkpoints.remove(&index) {
-                self.write_checkpoints(index, &dir.path)?;
+                let written = self.write_checkpoints(index, &dir.path);
+                written.map_err(|error| dir.context.write_failed(error.into()))?;
             }
             self.count(index, 1);
         }
@@ -440,7 +436,9 @@ impl State {
     /// The high watermark is the recovery point after a clean stop of the one replica there is.
     fn write_checkpoints(&mut self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
         let here = || self.partitions.iter().filter(|(_, place)| place.dir == index);
-        let recovery_points = here().map(|(partition, place)| (partition, place.recovery_point()));
+        // They may move on meanwhile.
+        let points: Vec<Offset> = here().map(|(_, place)| place.recovery_point()).collect();
+        let recovery_points = here().map(|(partition, _)| partition).zip(points.iter().copied());
         checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
         checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
         let is_cleaned = here().any(|(_, place)| place.cleaned_to.is_some());
@@ -448,14 +446,11 @@ impl State {
             self.write_cleaned(index, dir)?;
         }
         self.write_log_starts(index, dir)?;
-        for place in self.partitions.values_mut().filter(|place| place.dir == index) {
-            place.recovery_point = place.recovery_point();
-        }
+        let here = self.partitions.values_mut().filter(|place| place.dir == index);
+        here.zip(points).for_each(|(place, point)| place.recovery_point = point);
         Ok(())
     }
-}
 
-impl State {
     fn write_cleaned(&self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
         let here = self.partitions.iter().filter(|(_, place)| place.dir == index);
         let cleaned = here.filter_map(|(partition, place)| Some((partition, place.cleaned_to?)));

@@ -3,8 +3,14 @@
 //! [`open`] gives two halves: the [`LogWriter`], one per partition, which the partition keeps under its append lock, and
 //! the [`LogReader`], cloned freely, whose reads never wait for an append. `docs/on-disk.md` describes the bytes.
 //!
-//! `index` → `segment` → `segments` → `shared` (what is published) and `flush` (what of it is durable) → `writer`,
-//! `reader`, `timestamps` → `retention`; `open` and `recovery` build them from a folder; `manager` owns the log dirs.
+//! From the bottom up:
+//! - Files: `names`, `checkpoint`, `producer_snapshot`; `open_files` → `index` (`offset_index`, `time_index`), `txn_index`.
+//! - A segment: `scan` (its batches) and `tail` (what is indexed of them) → `segment` → `segments`.
+//! - A log: `shared` (what is published) and `flush` (what of it is durable) → `writer` (with `producer_state`,
+//!   `epoch_cache`, `roll`, `settle`) and `reader` (with `cold`, `timestamps`) → `retention`, `cleaner`, `relocate`.
+//! - Its start: `open`, and `recovery` (with `resume`, `damage`) where it was not stopped cleanly.
+//! - Log dirs: `dir_context` (health, `removals`) is what their logs share; `log_dir`, `foreign` → `manager`.
+//!
 //! `inspect` reads files without a broker.
 
 pub mod checkpoint;

@@ -85,7 +85,14 @@ impl Loading {
                 (FileState::Live, FileKind::Log) => {
                     let size = path.metadata().at(&path)?.len();
                     let interval = options.config.index_interval_bytes;
-                    segments.push(Arc::new(Segment::existing(&options.dir, name.offset, size, interval, files)));
+                    segments.push(Arc::new(Segment::existing(
+                        FileState::Live,
+                        &options.dir,
+                        name.offset,
+                        size,
+                        interval,
+                        files,
+                    )));
                 }
                 (FileState::Live, FileKind::ProducerSnapshot) => snapshots.push(name.offset),
                 // A removal or a roll was interrupted.

@@ -79,6 +79,11 @@ impl LogReader {
         self.shared.flush_sealed()
     }
 
+    /// As [`LogReader::flush_sealed`], and what the active segment starts from: before the segments below it go. Blocking.
+    pub fn flush_base(&self) -> Result<(), LogError> {
+        self.shared.flush_base()
+    }
+
     /// What an append that ends at `through` waits for before it is acknowledged, where `flush.messages` is this;
     /// `None`: nothing. The sync is begun in any case.
     pub fn group_commit(&self, through: Offset, flush_messages: u64) -> Option<FlushWait> {

@@ -55,7 +55,7 @@ impl Loading {
     /// preallocated ones of zeros: it is where the torn tail may be.
     fn last_written(&self, first: usize) -> Result<usize, LogError> {
         for (index, segment) in self.segments.iter().enumerate().skip(first).rev() {
-            if !is_zero(segment, segment.file()?.as_ref(), 0).at(&segment.path)? {
+            if !damage::is_zero_from(segment, segment.file()?.as_ref(), 0).at(&segment.path)? {
                 return Ok(index);
             }
         }
@@ -182,7 +182,8 @@ impl Loading {
         let goes_on = self.segments.get(index + 1).is_some_and(|next| next.base_offset == offset);
         let (path, reason) = (segment.path.display(), damage);
         let bytes_cut = segment.size() - position;
-        let is_preallocated = self.options.config.preallocate && is_zero(segment, file, position).at(&segment.path)?;
+        let is_preallocated =
+            self.options.config.preallocate && damage::is_zero_from(segment, file, position).at(&segment.path)?;
         if is_preallocated {
             tracing::debug!(%path, position, bytes_cut, "what was preallocated is cut off");
         } else if is_torn || goes_on {
@@ -207,19 +208,6 @@ impl Loading {
         }
         Ok(())
     }
-}
-
-/// Whether there is nothing but zeros from `position` on: preallocated, or never written before a power failure.
-fn is_zero(segment: &Segment, file: &File, mut position: u64) -> std::io::Result<bool> {
-    let mut block = vec![0; damage::BLOCK];
-    while position < segment.size() {
-        let read = sys::pread_up_to(file, &mut block, position)?;
-        if read == 0 || block.get(..read).is_none_or(|bytes| bytes.iter().any(|byte| *byte != 0)) {
-            return Ok(false);
-        }
-        position += read as u64;
-    }
-    Ok(true)
 }
 
 /// The next batch, if its bytes are as they were written and its offsets follow `expected`.

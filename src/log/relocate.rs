@@ -106,7 +106,7 @@ impl FutureLog {
             match self.copy(&view) {
                 // A segment went, or was replaced, under the copy.
                 Err(LogError::Gone) if !self.source.has_moved() => {}
-                copied => return copied.map(|()| behind),
+                copied => return copied.map(|()| behind).map_err(|error| self.judged(error)),
             }
         }
     }
@@ -139,6 +139,10 @@ impl FutureLog {
 
     /// Makes the copy whole, durably. To be called under the append lock, when all of the log is in its files.
     pub(super) fn complete(&mut self, topic_id: TopicId) -> Result<(), LogError> {
+        self.make_whole(topic_id).map_err(|error| self.judged(error))
+    }
+
+    fn make_whole(&mut self, topic_id: TopicId) -> Result<(), LogError> {
         let view = self.source.view();
         self.copy(&view)?;
         if let Some(last) = view.segments.last() {
@@ -255,6 +259,14 @@ impl FutureLog {
             }
         }
         Ok(())
+    }
+
+    /// A write that failed is held against the log dir that the copy is in. Of the other one the log was only read.
+    fn judged(&self, error: LogError) -> LogError {
+        match &error {
+            LogError::Io { path, .. } if path.starts_with(self.context.path()) => self.context.write_failed(error),
+            _ => error,
+        }
     }
 
     fn folder(&self) -> &Path {

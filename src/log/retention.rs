@@ -18,7 +18,6 @@ use super::timestamps;
 use super::writer::LogWriter;
 use super::{LogReader, open};
 use crate::config::TopicConfig;
-use crate::sys;
 use crate::types::{Offset, Timestamp};
 
 /// An append waits for the renaming of no more segments than these.
@@ -100,7 +99,7 @@ impl LogWriter {
         self.write_epochs();
         for segment in &removed {
             let aside = segment.set_aside().and_then(|mut files| {
-                files.extend(self.set_snapshot_aside(segment.base_offset)?);
+                files.extend(self.shared.set_snapshot_aside(segment.base_offset)?);
                 Ok(files)
             });
             let files = aside.map_err(|error| self.shared.context.write_failed(error))?;
@@ -115,16 +114,7 @@ impl LogWriter {
         if let Err(error) = checkpoint::write_epochs(&path, self.shared.epochs.read().entries()) {
             tracing::warn!(%error, "leader epochs below the log start stay until the next start");
         }
-    }
-
-    /// The snapshot at a removed segment's base (`UnifiedLog.deleteProducerSnapshots`).
-    fn set_snapshot_aside(&self, base_offset: Offset) -> Result<Option<std::path::PathBuf>, LogError> {
-        let live = FileName::live(base_offset, FileKind::ProducerSnapshot);
-        let (from, to) = (self.shared.snapshot_path(base_offset), self.shared.dir.join(live.deleted().to_string()));
-        match sys::rename(&from, &to) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            renamed => renamed.at(&from).map(|()| Some(to)),
-        }
+        self.shared.durability.names_appeared();
     }
 }
 
@@ -235,7 +225,8 @@ pub(super) fn may_be_due(dir: &Path, start: Offset, config: &TopicConfig, now: T
     }
     let written = modified(dir, &oldest)?;
     let files = Arc::new(OpenFiles::up_to(1));
-    let oldest_segment = Segment::existing(dir, *first, oldest.len(), config.index_interval_bytes, &files);
+    let oldest_segment =
+        Segment::existing(FileState::Live, dir, *first, oldest.len(), config.index_interval_bytes, &files);
     let indexed = oldest_segment.time_index.last()?;
     let newest = indexed.map_or(written, |entry| entry.timestamp.min(written));
     Ok(is_too_old(newest, config, now))

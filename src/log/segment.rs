@@ -70,17 +70,6 @@ pub(super) struct Segment {
 impl Segment {
     /// A segment whose log file has `size` bytes; nothing is opened yet.
     pub(super) fn existing(
-        dir: &Path,
-        base_offset: Offset,
-        size: u64,
-        index_interval_bytes: u32,
-        files: &Arc<OpenFiles>,
-    ) -> Segment {
-        Segment::in_state(FileState::Live, dir, base_offset, size, index_interval_bytes, files)
-    }
-
-    /// As [`Segment::existing`], of files that compaction has not given their own names yet.
-    pub(super) fn in_state(
         state: FileState,
         dir: &Path,
         base_offset: Offset,
@@ -108,23 +97,13 @@ impl Segment {
 
     /// A new, empty segment on disk: all of its files, or none. Files of that name are left-overs of a roll that failed.
     pub(super) fn create(
-        dir: &Path,
-        base_offset: Offset,
-        index_interval_bytes: u32,
-        files: &Arc<OpenFiles>,
-    ) -> Result<Segment, LogError> {
-        Segment::create_in_state(FileState::Live, dir, base_offset, index_interval_bytes, files)
-    }
-
-    /// As [`Segment::create`], under names that the log does not know.
-    pub(super) fn create_in_state(
         state: FileState,
         dir: &Path,
         base_offset: Offset,
         index_interval_bytes: u32,
         files: &Arc<OpenFiles>,
     ) -> Result<Segment, LogError> {
-        let segment = Segment::in_state(state, dir, base_offset, 0, index_interval_bytes, files);
+        let segment = Segment::existing(state, dir, base_offset, 0, index_interval_bytes, files);
         segment.make_files().inspect_err(|_| segment.remove_files())?;
         Ok(segment)
     }

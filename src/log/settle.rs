@@ -23,6 +23,11 @@ impl Settling {
     pub(super) fn opened_at(end_offset: Offset) -> Settling {
         Settling { seen: Some(end_offset), snapshots: Vec::new() }
     }
+
+    /// A segment begins at the log's end: that is settled no more, where it was.
+    pub(super) fn rolled(&mut self) {
+        self.seen = None;
+    }
 }
 
 impl LogWriter {
@@ -34,8 +39,8 @@ impl LogWriter {
         if !is_idle || !self.dirty || self.ended.is_some() {
             return Ok(None);
         }
+        self.complete_active(end_offset).map_err(|error| self.shared.context.write_failed(error))?;
         if self.settling.snapshots.last() != Some(&end_offset) {
-            self.complete_active(end_offset)?;
             self.settling.snapshots.push(end_offset);
             self.remove_old_snapshots();
         }
@@ -44,7 +49,8 @@ impl LogWriter {
 
     /// The log is durable up to `end_offset`, which [`LogWriter::settle`] gave.
     pub fn settled(&mut self, end_offset: Offset) {
-        self.dirty &= self.shared.view.read().end_offset != end_offset;
+        let is_settled = self.settling.seen == Some(end_offset) && self.shared.view.read().end_offset == end_offset;
+        self.dirty &= !is_settled;
     }
 
     fn remove_old_snapshots(&mut self) {

@@ -1,5 +1,6 @@
 //! What the writer publishes and the readers see.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use super::scan::Located;
 use super::segment::{MaxTimestamp, Segment};
 use super::segments::Segments;
 use super::{Access, DirContext};
-use crate::sys::FileSlice;
+use crate::sys::{self, FileSlice};
 use crate::types::Offset;
 
 #[derive(Debug)]
@@ -78,6 +79,16 @@ impl Shared {
             ColdRun::go_on(&mut self.cold.lock(), slice).at(&self.dir)?;
         }
         cold::warm(slice).at(&self.dir)
+    }
+
+    /// Takes the producer snapshot at a base that is none any more out of the way (`UnifiedLog.deleteProducerSnapshots`).
+    pub(super) fn set_snapshot_aside(&self, at: Offset) -> Result<Option<PathBuf>, LogError> {
+        let live = FileName::live(at, FileKind::ProducerSnapshot);
+        let (from, to) = (self.snapshot_path(at), self.dir.join(live.deleted().to_string()));
+        match sys::rename(&from, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            renamed => renamed.at(&from).map(|()| Some(to)),
+        }
     }
 
     pub(super) fn snapshot_path(&self, at: Offset) -> PathBuf {

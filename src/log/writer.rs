@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::checkpoint;
 use super::error::{IoContext, LogError};
+use super::names::FileState;
 use super::producer_snapshot;
 use super::producer_state::{ProducerState, ProducerStateError, SequenceCheck};
 use super::roll::{self, Age, Incoming};
@@ -203,10 +204,12 @@ impl LogWriter {
     /// Seals the active segment and begins a new one at `base_offset`.
     pub(super) fn roll(&mut self, base_offset: Offset, now: Timestamp) -> Result<(), LogError> {
         self.complete_active(base_offset)?;
+        self.settling.rolled();
         // The new file comes last of what can fail: to the next start the last file is where the log ends.
         let TopicConfig { index_interval_bytes, preallocate, segment_bytes, .. } = self.options.config;
         let files = &self.shared.context.open_files;
-        let segment = Arc::new(Segment::create(&self.shared.dir, base_offset, index_interval_bytes, files)?);
+        let segment =
+            Arc::new(Segment::create(FileState::Live, &self.shared.dir, base_offset, index_interval_bytes, files)?);
         if preallocate {
             segment.preallocate(segment_bytes.into())?;
         }

@@ -235,8 +235,8 @@ impl Partition {
     fn remove_before(&self, start: Offset, now: Instant) -> Result<(), LogError> {
         let log = self.reader();
         // What took their place has to outlast them: the new segment's name, the producers as they were at its base.
-        if log.recovery_point() < start {
-            log.flush_sealed()?;
+        if log.recovery_point() <= start {
+            log.flush_base()?;
         }
         while self.writer.lock().remove_before(start, now)? {}
         tracing::info!(partition = %self.id, log_start = %start, "segments below the log start removed");

@@ -208,7 +208,7 @@ impl Registry {
         let compacted = image.topics().filter(|topic| config::is_compacted(&self.broker, &topic.configs));
         let partitions = compacted.flat_map(|topic| (0..topic.partitions).map(move |index| (topic, index)));
         let with_folder =
-            partitions.filter(|(topic, index)| self.manager.knows(&TopicPartition::new(topic.name.clone(), *index)));
+            partitions.filter(|(topic, index)| self.manager.is_known(&TopicPartition::new(topic.name.clone(), *index)));
         // What cannot be opened has been reported and is offline.
         with_folder.filter_map(|(topic, index)| self.get(topic, index).ok()).collect()
     }
@@ -243,7 +243,9 @@ impl Registry {
     pub fn checkpoint(&self) -> Result<(), LogError> {
         let partitions: Vec<_> = self.slots.read().values().filter_map(|slot| slot.partition().ok()).collect();
         for partition in partitions {
-            if let Err(error) = partition.settle() {
+            if let Err(error) = partition.settle()
+                && !error.is_reported()
+            {
                 tracing::error!(partition = %partition.id, %error, "an idle log could not be flushed");
             }
         }

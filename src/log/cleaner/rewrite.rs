@@ -72,7 +72,9 @@ impl<'a> Group<'a> {
         pace: &Pace<'_>,
     ) -> Result<Rewritten, CleanError> {
         let interval = cleaning.config.index_interval_bytes;
-        let mut output = Output::create(&cleaning.log.shared, first.base_offset, interval, pace)?;
+        let log = &cleaning.log.shared;
+        let output = Output::create(log, first.base_offset, interval, pace);
+        let mut output = output.map_err(|error| log.context.write_failed(error))?;
         // Kept, if only as a header: where the new segment ends tells how far the old ones reach that it stands for.
         let last_with_batches = self.segments.iter().rposition(|segment| segment.size() > 0);
         let mut modified = None;
@@ -113,8 +115,7 @@ struct Output<'a> {
 
 impl<'a> Output<'a> {
     fn create(log: &'a Shared, base_offset: Offset, interval: u32, pace: &'a Pace<'a>) -> Result<Output<'a>, LogError> {
-        let segment =
-            Segment::create_in_state(FileState::Cleaned, &log.dir, base_offset, interval, &log.context.open_files)?;
+        let segment = Segment::create(FileState::Cleaned, &log.dir, base_offset, interval, &log.context.open_files)?;
         // Also without entries: that it has its final name tells `settle` that it is not the old segment's.
         segment.txn_index.make()?;
         let file = segment.file()?;
@@ -128,18 +129,16 @@ impl<'a> Output<'a> {
         if located.end() > u64::from(i32::MAX as u32) {
             return Err(LogError::TooLarge { bytes: located.end(), segment_bytes: i32::MAX as u32 }.into());
         }
-        let (offset_entry, time_entry) = self.tail.observe(&self.segment, &located);
-        offset_entry.into_iter().for_each(|entry| self.segment.offset_index.push(entry));
-        time_entry.into_iter().for_each(|entry| self.segment.time_index.push(entry));
-        self.segment.offset_index.make_room()?;
-        self.segment.time_index.make_room()?;
+        let noted = self.segment.note(&mut self.tail, &located);
+        noted.map_err(|error| self.log.context.write_failed(error))?;
         self.buffer.extend_from_slice(&batch.bytes);
         if self.buffer.len() >= self.pace.buffer_bytes() { self.flush() } else { Ok(()) }
     }
 
     fn push_aborted(&mut self, entry: TxnEntry) -> Result<(), CleanError> {
         self.has_aborted = true;
-        Ok(self.segment.txn_index.append(entry)?)
+        let appended = self.segment.txn_index.append(entry);
+        Ok(appended.map_err(|error| self.log.context.write_failed(error))?)
     }
 
     fn flush(&mut self) -> Result<(), CleanError> {

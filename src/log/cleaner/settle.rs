@@ -69,7 +69,7 @@ fn end_of(dir: &Path, base_offset: Offset) -> Result<Offset, LogError> {
     let path = path(dir, &name);
     let size = path.metadata().at(&path)?.len();
     let files = Arc::new(OpenFiles::up_to(1));
-    let segment = Segment::in_state(FileState::Swap, dir, base_offset, size, 0, &files);
+    let segment = Segment::existing(FileState::Swap, dir, base_offset, size, 0, &files);
     let file = segment.file()?;
     let mut scan = Scan::everything(&file, 0, size);
     let mut end_offset = base_offset;

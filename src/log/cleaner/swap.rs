@@ -43,7 +43,7 @@ pub(super) fn swap(cleaning: &Cleaning<'_>, old: &[Arc<Segment>], new: &Rewritte
         if renamed.is_err() {
             remove(dir, base_offset, FileState::Swap)?;
         }
-        renamed
+        renamed.map_err(|error| swap.shared.context.write_failed(error))
     })?;
     swap.sync_dir()?;
     let swapped = segment(FileState::Swap);
@@ -101,15 +101,17 @@ impl Swap<'_> {
         let kept_base = old.first().map(|first| first.base_offset);
         for some in old.chunks(SET_ASIDE_AT_ONCE) {
             self.locked(|_| {
-                for segment in some {
+                let gone = some.iter().try_for_each(|segment| {
                     aside.extend(segment.set_aside()?);
                     crash_point(&self.shared.dir);
                     if Some(segment.base_offset) != kept_base {
-                        aside.extend(set_snapshot_aside(&self.shared.dir, segment.base_offset)?);
+                        aside.extend(self.shared.set_snapshot_aside(segment.base_offset)?);
                         crash_point(&self.shared.dir);
                     }
-                }
-                Ok(())
+                    Ok(())
+                });
+                // Readers have the new segment by its `.swap` name, which another cleaning would take for its own.
+                gone.inspect_err(|error| self.shared.context.fail(error))
             })?;
         }
         Ok(aside)
@@ -133,7 +135,7 @@ impl Swap<'_> {
 impl Rewritten {
     fn segment(&self, state: FileState, log: &Shared) -> Segment {
         let files = &log.context.open_files;
-        let segment = Segment::in_state(state, &log.dir, self.base_offset, self.size, self.index_interval_bytes, files);
+        let segment = Segment::existing(state, &log.dir, self.base_offset, self.size, self.index_interval_bytes, files);
         segment.seal(Some(self.max));
         segment
     }
@@ -168,15 +170,6 @@ pub(super) fn rename(dir: &Path, base_offset: Offset, from: FileState, to: FileS
         crash_point(dir);
     }
     Ok(())
-}
-
-fn set_snapshot_aside(dir: &Path, base_offset: Offset) -> Result<Option<PathBuf>, LogError> {
-    let name = FileName::live(base_offset, FileKind::ProducerSnapshot);
-    let (from, to) = (dir.join(name.to_string()), dir.join(name.deleted().to_string()));
-    match sys::rename(&from, &to) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        renamed => renamed.at(&from).map(|()| Some(to)),
-    }
 }
 
 /// What a cleaning that came to nothing has written. Where that fails the next start does it.

@@ -13,7 +13,7 @@ use super::{BatchFile, Located, ScanError, Walked};
 use crate::log::damage::{self, Behind};
 use crate::log::epoch_cache::EpochCache;
 use crate::log::error::Damage;
-use crate::log::names::{FileKind, FileName};
+use crate::log::names::{FileKind, FileName, FileState};
 use crate::log::open_files::OpenFiles;
 use crate::log::producer_state::ProducerState;
 use crate::log::segment::Segment;
@@ -149,7 +149,7 @@ impl SegmentCheck<'_, '_> {
     fn batches(&mut self, mut observe: impl FnMut(&Located, Option<Ended>)) -> bool {
         let log = self.log;
         let files = Arc::new(OpenFiles::up_to(1));
-        let segment = Segment::existing(self.folder, self.place.base_offset, log.size(), 0, &files);
+        let segment = Segment::existing(FileState::Live, self.folder, self.place.base_offset, log.size(), 0, &files);
         let (found, expected) = (self.place.base_offset, self.walk.expected);
         let mut intact = expected <= found;
         if !intact {

@@ -149,7 +149,8 @@ impl LogManager {
         future: &FutureLog,
         has_folder: bool,
     ) -> Result<Option<PathBuf>, NotExchanged> {
-        let unchanged = |error: CheckpointError| NotExchanged { error: error.into(), is_undone: true };
+        let unchanged =
+            |error: CheckpointError| NotExchanged { error: future.context.write_failed(error.into()), is_undone: true };
         if let Some(dir) = self.dirs.get(target) {
             state.write_checkpoints(target, &dir.path).map_err(unchanged)?;
             state.stale_checkpoints.remove(&target);

@@ -22,7 +22,7 @@ impl LogWriter {
         if future.bytes_behind(&view) > bytes_max {
             return Ok(false);
         }
-        self.complete_active(view.end_offset)?;
+        self.complete_active(view.end_offset).map_err(|error| self.shared.context.write_failed(error))?;
         self.shared.flush()?;
         Ok(true)
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::config::TopicConfig;
 use crate::log::manager::{LogManager, ManagerOptions, Switched};
-use crate::log::names::{FolderName, FolderState};
+use crate::log::names::{FileState, FolderName, FolderState};
 use crate::log::{LogWriter, ReadLimit};
 use crate::protocol::batch::Batch;
 use crate::protocol::builder::BatchBuilder;
@@ -256,7 +256,7 @@ fn a_segment_that_was_replaced_is_copied_anew() {
     let shared = Arc::clone(&fixture.reader.shared);
     let first = Arc::clone(shared.view().segments.get(0).unwrap());
     let (interval, open_files) = (first.index_interval_bytes, &shared.context.open_files);
-    let new = Segment::existing(&shared.dir, first.base_offset, first.size(), interval, open_files);
+    let new = Segment::existing(FileState::Live, &shared.dir, first.base_offset, first.size(), interval, open_files);
     new.seal(None);
     shared.view.write().segments.replace(0..1, vec![Arc::new(new)]);
     assert_eq!(future.catch_up().unwrap(), first.size());
@@ -319,12 +319,31 @@ fn a_switch_that_fails_leaves_the_log_where_it_is() {
     // The name is taken.
     fs::create_dir_all(fixture.root.path().join("b").join("topic-0").join("x")).unwrap();
     fixture.manager.switch(&fixture.partition, &mut fixture.writer, &mut future, ANY_NUMBER).unwrap_err();
+    assert!(!future.context.has_failed(), "nothing speaks against the disk");
     drop(future);
     fs::remove_dir_all(fixture.root.path().join("b").join("topic-0")).unwrap();
     fixture.append(1);
     assert_eq!(read(&fixture.reader, Offset(0)).len(), 11);
     assert_eq!(fixture.manager.dir_of(&fixture.partition).unwrap(), fixture.root.path().join("a"));
     assert_eq!(folders(fixture.root.path(), FolderState::Live), 1);
+}
+
+#[test]
+fn a_copy_that_cannot_be_written_is_held_against_its_log_dir_and_not_against_the_other() {
+    let mut fixture = Fixture::new();
+    fixture.append(10);
+    let mut future = fixture.future("b");
+    // A device is not made empty by opening it, and takes no byte.
+    fs::create_dir_all(&future.folders.future).unwrap();
+    let log = future.folders.future.join("00000000000000000000.log");
+    std::os::unix::fs::symlink("/dev/full", log).unwrap();
+    assert!(matches!(future.catch_up(), Err(LogError::DiskFull { path }) if path.ends_with("b")));
+    // Nor can a folder be written to.
+    fs::remove_file(future.folders.future.join("00000000000000000000.log")).unwrap();
+    fs::create_dir(future.folders.future.join("00000000000000000000.log")).unwrap();
+    assert!(matches!(future.catch_up(), Err(LogError::DirFailed { path }) if path.ends_with("b")));
+    fixture.append(1);
+    assert_eq!(read(&fixture.reader, Offset(0)).len(), 11);
 }
 
 #[test]

@@ -103,6 +103,18 @@ fn what_lies_near_the_tail_stays_in_the_page_cache() {
     assert!(cold::is_cached(&first).unwrap());
 }
 
+#[test]
+fn a_removed_segments_file_is_not_kept_open_by_what_was_read_of_it() {
+    let fixture = Fixture::new(70 * MIB as u32);
+    let (mut writer, reader) = forgotten(&fixture, 140);
+    let file = std::sync::Arc::downgrade(&first_mib(&reader).file);
+    assert!(reader.shared.cold.lock().is_some(), "it was read far from the tail");
+    let start = reader.shared.view().segments.last().unwrap().base_offset;
+    writer.advance_start(start).unwrap();
+    writer.remove_before(start, std::time::Instant::now()).unwrap();
+    assert!(file.upgrade().is_none());
+}
+
 fn forgotten_read(reader: &LogReader, offset: Offset) {
     reader.read(offset, ReadLimit { bytes_max: MIB as u32, ..UNLIMITED }, false).unwrap();
 }

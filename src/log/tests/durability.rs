@@ -182,6 +182,36 @@ fn a_preallocated_segment_has_its_full_length_until_it_is_sealed_or_closed() {
 }
 
 #[test]
+fn a_preallocated_segment_that_takes_the_place_of_an_expired_one_is_cut_to_its_length_too() {
+    let (fixture, mut writer, reader) = preallocated(200, 1);
+    let config = TopicConfig { retention: Some(Duration::ZERO), ..writer.options.config.clone() };
+    let expire = |writer: &mut LogWriter| {
+        let expired = reader.expired(&config, reader.end_offset(), Timestamp(NOW.0 + 1)).unwrap();
+        writer.expire(expired.unwrap(), NOW).unwrap();
+    };
+    // Settled at its end, before and after the roll; and rolled in the middle of it.
+    for is_rolled_under_it in [false, true] {
+        append(&mut writer, record());
+        writer.settle().unwrap();
+        let end = writer.settle().unwrap().unwrap();
+        reader.flush().unwrap();
+        if is_rolled_under_it {
+            expire(&mut writer);
+            writer.settled(end);
+        } else {
+            writer.settled(end);
+            expire(&mut writer);
+        }
+        assert_eq!(lengths(&fixture).last(), Some(&200));
+        writer.settle().unwrap();
+        assert_eq!(writer.settle().unwrap(), Some(end));
+        writer.settled(end);
+        assert_eq!(lengths(&fixture).last(), Some(&0));
+    }
+    writer.close().unwrap();
+}
+
+#[test]
 fn a_crash_leaves_zeros_behind_a_preallocated_log_that_are_no_damage() {
     for appends in 1..=7 {
         let (fixture, writer, _) = preallocated(1 << 20, appends);

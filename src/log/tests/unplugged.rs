@@ -81,7 +81,7 @@ fn values(reader: &LogReader) -> Vec<Vec<u8>> {
     values
 }
 
-fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
+fn open_in(root: &Path) -> (LogManager, Result<(LogWriter, LogReader), LogError>) {
     let options = ManagerOptions {
         node_id: NodeId(1),
         cluster_id: None,
@@ -90,8 +90,16 @@ fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
     };
     let manager = LogManager::open(&[root.to_owned()], &options).unwrap();
     let config = TopicConfig { segment_bytes: 20_000, index_interval_bytes: 500, ..TopicConfig::default() };
-    let id = TopicPartition::new("topic", 0);
-    let opened = manager.open_log(&id, TopicId(uuid::Uuid::from_u128(7)), config);
+    let opened = manager.open_log(&id(), TopicId(uuid::Uuid::from_u128(7)), config);
+    (manager, opened)
+}
+
+fn id() -> TopicPartition {
+    TopicPartition::new("topic", 0)
+}
+
+fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
+    let (manager, opened) = open_in(root);
     let (mut writer, reader) = opened.unwrap_or_else(|error| panic!("seed {seed}: offline: {error}"));
     model.check(&reader, seed);
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -112,7 +120,7 @@ fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
             2 => {
                 let start = Offset(random.usize(model.start..=model.values.len()) as i64);
                 writer.advance_start(start).unwrap();
-                manager.checkpoint_start(&id).unwrap();
+                manager.checkpoint_start(&id()).unwrap();
                 model.start = start.0 as usize;
                 writer.remove_before(start, std::time::Instant::now()).unwrap();
             }
@@ -131,6 +139,7 @@ fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "tells who runs many seeds how much was tried")]
 fn a_power_loss_takes_nothing_that_was_made_durable_and_no_partition_offline() {
     let (first, count) = (number("OTTLA_TEST_SEED", 1), number("OTTLA_TEST_SEEDS", 30));
     let (mut appended, mut lost) = (0, 0);
@@ -155,4 +164,33 @@ fn a_power_loss_takes_nothing_that_was_made_durable_and_no_partition_offline() {
         count * GENERATIONS as u64
     );
     assert!(lost > 0, "the losses were none");
+}
+
+#[test]
+fn producers_outlast_their_records_that_have_expired_where_the_log_had_been_settled() {
+    for seed in 1..=20 {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let dir = tempfile::tempdir().unwrap();
+        let (root, left) = (dir.path().join("before"), dir.path().join("after"));
+        std::fs::create_dir(&root).unwrap();
+        power_loss::watch(&root);
+        let (manager, opened) = open_in(&root);
+        let (mut writer, reader) = opened.unwrap();
+        append(&mut writer, Model::default().batch(&mut random).0);
+        writer.settle().unwrap();
+        let end = writer.settle().unwrap().unwrap();
+        reader.flush().unwrap();
+        writer.settled(end);
+        let config = TopicConfig { retention: Some(Duration::ZERO), ..TopicConfig::default() };
+        let expired = reader.expired(&config, end, Timestamp(NOW.0 + 1)).unwrap().unwrap();
+        assert_eq!(writer.expire(expired, NOW).unwrap(), end);
+        manager.checkpoint_start(&id()).unwrap();
+        reader.flush_base().unwrap();
+        writer.remove_before(end, std::time::Instant::now()).unwrap();
+        power_loss::lose_power(&root, &left, &mut random);
+        let (_manager, opened) = open_in(&left);
+        let (writer, reader) = opened.unwrap();
+        assert_eq!((reader.start_offset(), reader.end_offset()), (end, end), "seed {seed}");
+        assert_eq!(writer.producers.entries().len(), 1, "seed {seed}");
+    }
 }
