@@ -17,8 +17,11 @@ mod builder;
 mod folder;
 mod input;
 
+/// Takes any bytes.
+pub type Target = fn(&[u8]);
+
 /// Each target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 7] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("batch", batch::run),
     ("checkpoints", checkpoints::run),
     ("compression", compression::run),

@@ -70,7 +70,7 @@ fn batches(kafka_data: &Path) -> Vec<Vec<u8>> {
         let sent = |how: u8| [&[how | batch::SEALED, 0, 0, 0, 0, 0, 0, 0, 0], &batch.bytes[8..]].concat();
         let stored = [&[0], &batch.bytes[..]].concat();
         // Compressed again in one of the ways, and kept as it is.
-        let codec = batch.bytes[20] % 5 << 4;
+        let codec = (batch.bytes[20] % 5) << 4;
         [stored, sent(codec), sent(batch::AS_PRODUCED)]
     });
     seeds.collect()

@@ -165,8 +165,8 @@ pub fn is_of_device(error: &io::Error) -> bool {
         errno,
         Errno::EIO | Errno::EROFS | Errno::ENXIO | Errno::ENODEV | Errno::ESTALE | Errno::EUCLEAN | Errno::EREMOTEIO
     );
-    // Network and user-space file systems that are gone.
-    is_of_device || matches!(errno, Errno::ENOTCONN | Errno::ETIMEDOUT | Errno::EHOSTDOWN)
+    // Network and user-space file systems that are gone, and what lies where one was mounted.
+    is_of_device || matches!(errno, Errno::ENOTCONN | Errno::ETIMEDOUT | Errno::EHOSTDOWN | Errno::ENOTDIR)
 }
 
 /// Whether a sync was tried and failed; not where the process has too many files open, or somebody took the file away.
