@@ -315,10 +315,18 @@ impl LogManager {
     }
 
     /// Notes how far compaction has got, and writes the dir's `cleaner-offset-checkpoint`, in which partitions that are gone
-    /// are no longer named.
-    pub fn set_cleaned_to(&self, partition: &TopicPartition, offset: Offset) -> Result<(), LogError> {
+    /// are no longer named. Of a deleted topic nothing is noted: its name may be another one's by now.
+    pub fn set_cleaned_to(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        offset: Offset,
+    ) -> Result<(), LogError> {
         let mut state = self.state.lock();
         let Some(place) = state.partitions.get_mut(partition) else { return Ok(()) };
+        if place.topic_id != Some(topic_id) {
+            return Ok(());
+        }
         place.cleaned_to = Some(offset);
         let index = place.dir;
         let Some(dir) = self.dirs.get(index) else { return Ok(()) };
