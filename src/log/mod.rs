@@ -51,6 +51,8 @@ pub use flush::FlushWait;
 pub use open::open;
 pub use reader::LogReader;
 pub use relocate::{FutureLog, MoveProgress};
+#[cfg(test)]
+pub(crate) use relocate::at_crash_points;
 pub use retention::Expired;
 pub use writer::LogWriter;
 

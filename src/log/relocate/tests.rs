@@ -32,6 +32,14 @@ pub(super) fn crash_point() {
     }
 }
 
+/// Has `hook` called at each crash point of this thread's `work`.
+pub(crate) fn at_crash_points<T>(hook: impl FnMut() + 'static, work: impl FnOnce() -> T) -> T {
+    CRASH.set(Some(Box::new(hook)));
+    let done = work();
+    CRASH.set(None);
+    done
+}
+
 /// Two log dirs, and a log in the first of them.
 struct Fixture {
     root: tempfile::TempDir,
@@ -67,7 +75,7 @@ impl Fixture {
 
     fn switch(&mut self, future: &mut FutureLog) -> Switched {
         let switched = self.manager.switch(&self.partition, &mut self.writer, future, ANY_NUMBER).unwrap().unwrap();
-        self.reader = switched.reader.clone();
+        self.reader = switched.reader.as_ref().unwrap().clone();
         switched
     }
 
