@@ -107,7 +107,7 @@ impl LogManager {
         let Locked { dirs, locks, unopened } = log_dir::lock_all(dirs)?;
         let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
-        relocate::finish_switches(&dirs)?;
+        let kept = relocate::finish_switches(&dirs, &unopened)?;
         let failures = Arc::new(Failures::default());
         let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
         let removals = Arc::new(Removals::default());
@@ -119,7 +119,8 @@ impl LogManager {
             state.find_partitions(&opened)?;
         }
         opened.iter().try_for_each(LogDir::unmark)?;
-        log_dir::remove_in_background(opened.iter().flat_map(|dir| dir.leftovers.clone()).collect());
+        let leftovers = opened.iter().flat_map(|dir| &dir.leftovers).filter(|folder| !kept.contains(folder));
+        log_dir::remove_in_background(leftovers.cloned().collect());
         Ok(LogManager {
             dirs: opened,
             unopened,
