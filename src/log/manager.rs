@@ -107,7 +107,7 @@ impl LogManager {
         let Locked { dirs, locks, unopened } = log_dir::lock_all(dirs)?;
         let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id)?;
         // Only now is it sure that the directories are ours to change.
-        relocate::finish_switches(&dirs)?;
+        let kept = relocate::finish_switches(&dirs, &unopened)?;
         let failures = Arc::new(Failures::default());
         let open_files = Arc::new(OpenFiles::up_to(options.open_files_max));
         let removals = Arc::new(Removals::default());
@@ -119,7 +119,8 @@ impl LogManager {
             state.find_partitions(&opened)?;
         }
         opened.iter().try_for_each(LogDir::unmark)?;
-        log_dir::remove_in_background(opened.iter().flat_map(|dir| dir.leftovers.clone()).collect());
+        let leftovers = opened.iter().flat_map(|dir| &dir.leftovers).filter(|folder| !kept.contains(folder));
+        log_dir::remove_in_background(leftovers.cloned().collect());
         Ok(LogManager {
             dirs: opened,
             unopened,
@@ -311,10 +312,18 @@ impl LogManager {
     }
 
     /// Notes how far compaction has got, and writes the dir's `cleaner-offset-checkpoint`, in which partitions that are gone
-    /// are no longer named.
-    pub fn set_cleaned_to(&self, partition: &TopicPartition, offset: Offset) -> Result<(), LogError> {
+    /// are no longer named. Of a deleted topic nothing is noted: its name may be another one's by now.
+    pub fn set_cleaned_to(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        offset: Offset,
+    ) -> Result<(), LogError> {
         let mut state = self.state.lock();
         let Some(place) = state.partitions.get_mut(partition) else { return Ok(()) };
+        if place.topic_id != Some(topic_id) {
+            return Ok(());
+        }
         place.cleaned_to = Some(offset);
         let index = place.dir;
         let Some(dir) = self.dirs.get(index) else { return Ok(()) };

@@ -56,6 +56,8 @@ pub use error::LogError;
 pub use flush::FlushWait;
 pub use open::open;
 pub use reader::LogReader;
+#[cfg(test)]
+pub(crate) use relocate::at_crash_points;
 pub use relocate::{FutureLog, MoveProgress};
 pub use retention::Expired;
 pub use writer::LogWriter;

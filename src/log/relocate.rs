@@ -327,4 +327,7 @@ fn crash_point() {}
 use tests::crash_point;
 
 #[cfg(test)]
+pub(crate) use tests::at_crash_points;
+
+#[cfg(test)]
 mod tests;

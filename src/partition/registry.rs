@@ -223,6 +223,17 @@ impl Registry {
         }
     }
 
+    /// The partition's log is closed: at its next use it is opened anew. Those who wait for it look for it again.
+    pub(super) fn close_slot(&self, closed: &Arc<Partition>) {
+        let mut slots = self.slots.write();
+        let key = (closed.topic_id, closed.id.partition);
+        if matches!(slots.get(&key), Some(Slot::Open(partition)) if Arc::ptr_eq(partition, closed)) {
+            slots.remove(&key);
+        }
+        drop(slots);
+        closed.waiters.wake();
+    }
+
     /// Takes a deleted topic's partitions out of service and its folders out of the way; returns the folders to be
     /// removed off the request path. Call after the deletion was committed.
     pub fn retire(&self, topic: &Topic) -> std::io::Result<Vec<std::path::PathBuf>> {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::{Partition, Registry};
-use crate::log::manager::LogManager;
+use crate::log::manager::{LogManager, Switched};
 use crate::log::names::{FolderState, set_aside_folder_name};
 use crate::log::{LogError, LogReader, MoveProgress};
 use crate::protocol::ErrorCode;
@@ -137,9 +137,14 @@ impl Registry {
             let outcome = next.partition.relocate(&self.manager, &next);
             self.moves.finished(&next);
             match outcome {
-                Ok(leftover) => {
+                Ok(None) => {}
+                Ok(Some(switched)) => {
                     tracing::info!(partition = %id, %target, bytes = next.bytes(), "moved to another log dir");
-                    if let Some(folder) = leftover {
+                    if let Err(error) = switched.reader {
+                        tracing::error!(partition = %id, %target, %error, "to be opened there at its next use");
+                        self.close_slot(&next.partition);
+                    }
+                    if let Some(folder) = switched.leftover {
                         remove(&folder);
                     }
                 }
@@ -154,9 +159,9 @@ impl Registry {
 }
 
 impl Partition {
-    /// Moves the log; gives the folder that it has left. Where an earlier move was done before it could be cancelled, the log
-    /// is moved on from there.
-    fn relocate(&self, manager: &LogManager, it: &Move) -> Result<Option<PathBuf>, LogError> {
+    /// Moves the log; `None`: it is there already. Where an earlier move was done before it could be cancelled, the log is
+    /// moved on from there.
+    fn relocate(&self, manager: &LogManager, it: &Move) -> Result<Option<Switched>, LogError> {
         loop {
             let log = self.reader();
             if manager.dir_of(&self.id).is_some_and(|dir| dir == it.target) {
@@ -164,12 +169,12 @@ impl Partition {
             }
             match self.relocate_from(&log, manager, it) {
                 Err(error) if error.is_no_file() && !self.settled_reader().is_same(&log) => {}
-                outcome => return outcome,
+                outcome => return outcome.map(Some),
             }
         }
     }
 
-    fn relocate_from(&self, log: &LogReader, manager: &LogManager, it: &Move) -> Result<Option<PathBuf>, LogError> {
+    fn relocate_from(&self, log: &LogReader, manager: &LogManager, it: &Move) -> Result<Switched, LogError> {
         let mut future = manager.begin_move(&self.id, log, &it.target, Arc::clone(&it.progress))?;
         let mut left_max = LEFT_FOR_LOCK;
         loop {
@@ -178,8 +183,10 @@ impl Partition {
                 future.catch_up()?;
                 let mut writer = self.writer.lock();
                 if let Some(switched) = manager.switch(&self.id, &mut writer, &mut future, left_max)? {
-                    *self.reader.write() = switched.reader;
-                    return Ok(switched.leftover);
+                    if let Ok(reader) = &switched.reader {
+                        *self.reader.write() = reader.clone();
+                    }
+                    return Ok(switched);
                 }
             }
             left_max = (left_max * 2).min(LEFT_FOR_LOCK_MAX);

@@ -34,6 +34,7 @@ use self::rewrite::Group;
 use self::source::{Pace, Source};
 use self::transactions::Transactions;
 use super::shared::{Shared, View};
+use super::writer::Ended;
 use super::{LogError, LogReader, LogWriter};
 use crate::config::{self, TopicConfig};
 use crate::protocol::batch::{Batch, BatchHeader};
@@ -159,6 +160,21 @@ impl Cleaning<'_> {
 
     fn shared(&self) -> &Arc<Shared> {
         &self.log.shared
+    }
+
+    /// Does under the append lock what changes names in the folder, if the log is still what it was: a deleted topic's
+    /// folder may belong to another one by now.
+    fn locked<T>(&self, step: impl FnOnce() -> Result<T, LogError>) -> Result<T, CleanError> {
+        let writer = self.writer.lock();
+        if !Arc::ptr_eq(&writer.shared, self.shared()) {
+            return Err(CleanError::Abandoned);
+        }
+        self.shared().context.check()?;
+        match writer.ended {
+            Some(Ended::Retired) => Err(LogError::Retired.into()),
+            Some(Ended::Closed) => Err(LogError::Closed.into()),
+            None => Ok(step()?),
+        }
     }
 
     /// The newest offset of every key from the first dirty offset on, as far as there is room (`Cleaner.buildOffsetMap`).

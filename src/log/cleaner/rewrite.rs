@@ -13,7 +13,7 @@ use crate::log::error::IoContext;
 use crate::log::names::FileState;
 use crate::log::scan::Located;
 use crate::log::segment::{MaxTimestamp, Segment};
-use crate::log::shared::{Shared, View};
+use crate::log::shared::View;
 use crate::log::tail::Tail;
 use crate::log::txn_index::TxnEntry;
 use crate::protocol::batch::Batch;
@@ -72,9 +72,7 @@ impl<'a> Group<'a> {
         pace: &Pace<'_>,
     ) -> Result<Rewritten, CleanError> {
         let interval = cleaning.config.index_interval_bytes;
-        let log = &cleaning.log.shared;
-        let output = Output::create(log, first.base_offset, interval, pace);
-        let mut output = output.map_err(|error| log.context.write_failed(error))?;
+        let mut output = Output::create(cleaning, first.base_offset, interval, pace)?;
         // Kept, if only as a header: where the new segment ends tells how far the old ones reach that it stands for.
         let last_with_batches = self.segments.iter().rposition(|segment| segment.size() > 0);
         let mut modified = None;
@@ -109,18 +107,31 @@ struct Output<'a> {
     written: u64,
     buffer: Vec<u8>,
     has_aborted: bool,
-    log: &'a Shared,
+    cleaning: &'a Cleaning<'a>,
     pace: &'a Pace<'a>,
 }
 
 impl<'a> Output<'a> {
-    fn create(log: &'a Shared, base_offset: Offset, interval: u32, pace: &'a Pace<'a>) -> Result<Output<'a>, LogError> {
-        let segment = Segment::create(FileState::Cleaned, &log.dir, base_offset, interval, &log.context.open_files)?;
-        // Also without entries: that it has its final name tells `settle` that it is not the old segment's.
-        segment.txn_index.make()?;
-        let file = segment.file()?;
+    fn create(
+        cleaning: &'a Cleaning<'a>,
+        base_offset: Offset,
+        interval: u32,
+        pace: &'a Pace<'a>,
+    ) -> Result<Output<'a>, CleanError> {
+        let log = cleaning.shared();
+        let files = &log.context.open_files;
+        let (segment, file) = cleaning.locked(|| {
+            let make = || {
+                let segment = Segment::create(FileState::Cleaned, &log.dir, base_offset, interval, files)?;
+                // Also without entries: that it has its final name tells `settle` that it is not the old segment's.
+                segment.txn_index.make()?;
+                let file = segment.file()?;
+                Ok((segment, file))
+            };
+            make().map_err(|error| log.context.write_failed(error))
+        })?;
         let tail = Tail::default();
-        Ok(Output { segment, file, tail, written: 0, buffer: Vec::new(), has_aborted: false, log, pace })
+        Ok(Output { segment, file, tail, written: 0, buffer: Vec::new(), has_aborted: false, cleaning, pace })
     }
 
     fn push(&mut self, batch: &Batch) -> Result<(), CleanError> {
@@ -130,20 +141,23 @@ impl<'a> Output<'a> {
             return Err(LogError::TooLarge { bytes: located.end(), segment_bytes: i32::MAX as u32 }.into());
         }
         let noted = self.segment.note(&mut self.tail, &located);
-        noted.map_err(|error| self.log.context.write_failed(error))?;
+        noted.map_err(|error| self.cleaning.shared().context.write_failed(error))?;
         self.buffer.extend_from_slice(&batch.bytes);
         if self.buffer.len() >= self.pace.buffer_bytes() { self.flush() } else { Ok(()) }
     }
 
     fn push_aborted(&mut self, entry: TxnEntry) -> Result<(), CleanError> {
         self.has_aborted = true;
-        let appended = self.segment.txn_index.append(entry);
-        Ok(appended.map_err(|error| self.log.context.write_failed(error))?)
+        // Opened by its name for each.
+        self.cleaning.locked(|| {
+            let appended = self.segment.txn_index.append(entry);
+            appended.map_err(|error| self.cleaning.shared().context.write_failed(error))
+        })
     }
 
     fn flush(&mut self) -> Result<(), CleanError> {
         let written = sys::pwrite_all(&self.file, &self.buffer, self.written).at(&self.segment.path);
-        written.map_err(|error| self.log.context.write_failed(error))?;
+        written.map_err(|error| self.cleaning.shared().context.write_failed(error))?;
         let bytes = self.buffer.len() as u64;
         self.written += bytes;
         self.buffer.clear();
@@ -156,7 +170,7 @@ impl<'a> Output<'a> {
     fn finish(mut self, modified: Option<SystemTime>) -> Result<Rewritten, CleanError> {
         self.flush()?;
         // Nothing was acknowledged that is in it alone: a full disk is no more than that, also when it shows in the sync.
-        self.make_durable(modified).map_err(|error| self.log.context.write_failed(error))?;
+        self.make_durable(modified).map_err(|error| self.cleaning.shared().context.write_failed(error))?;
         Ok(Rewritten {
             base_offset: self.segment.base_offset,
             index_interval_bytes: self.segment.index_interval_bytes,

@@ -16,12 +16,10 @@ use std::time::Instant;
 
 use super::rewrite::Rewritten;
 use super::{CleanError, Cleaning};
-use crate::log::LogWriter;
 use crate::log::error::{IoContext, LogError};
 use crate::log::names::{FileKind, FileName, FileState};
 use crate::log::segment::Segment;
 use crate::log::shared::{Shared, View};
-use crate::log::writer::Ended;
 use crate::sys;
 use crate::types::Offset;
 
@@ -37,7 +35,7 @@ pub(super) fn swap(cleaning: &Cleaning<'_>, old: &[Arc<Segment>], new: &Rewritte
     crash_point(dir);
     // Their names have to be there before they can change.
     swap.sync_dir()?;
-    swap.locked(|_| {
+    cleaning.locked(|| {
         swap.shared.view.read().position_of(old).ok_or(LogError::Gone)?;
         let renamed = rename(dir, base_offset, FileState::Cleaned, FileState::Swap);
         if renamed.is_err() {
@@ -47,7 +45,7 @@ pub(super) fn swap(cleaning: &Cleaning<'_>, old: &[Arc<Segment>], new: &Rewritte
     })?;
     swap.sync_dir()?;
     let swapped = segment(FileState::Swap);
-    swap.locked(|_| {
+    cleaning.locked(|| {
         let exchanged = swap.shared.view.write().exchange(old, &swapped);
         if exchanged.is_err() {
             // Some of what it stands for was deleted.
@@ -58,10 +56,10 @@ pub(super) fn swap(cleaning: &Cleaning<'_>, old: &[Arc<Segment>], new: &Rewritte
     let aside = swap.set_aside(old)?;
     swap.sync_dir()?;
     let live = segment(FileState::Live);
-    swap.locked(|_| swap.give_final_names(&swapped, &live))?;
+    cleaning.locked(|| swap.give_final_names(&swapped, &live))?;
     if !new.has_aborted {
         // Readers need not look into it; that it is gone needs not be durable.
-        swap.locked(|_| live.txn_index.remove())?;
+        cleaning.locked(|| live.txn_index.remove())?;
     }
     swap.sync_dir()?;
     let delay = cleaning.config.file_delete_delay;
@@ -75,20 +73,6 @@ struct Swap<'a> {
 }
 
 impl Swap<'_> {
-    /// Does a step under the append lock, if the log is still what it was.
-    fn locked<T>(&self, step: impl FnOnce(&mut LogWriter) -> Result<T, LogError>) -> Result<T, CleanError> {
-        let mut writer = self.cleaning.writer.lock();
-        if !Arc::ptr_eq(&writer.shared, self.shared) {
-            return Err(CleanError::Abandoned);
-        }
-        self.shared.context.check()?;
-        match writer.ended {
-            Some(Ended::Retired) => Err(LogError::Retired.into()),
-            Some(Ended::Closed) => Err(LogError::Closed.into()),
-            None => Ok(step(&mut writer)?),
-        }
-    }
-
     fn sync_dir(&self) -> Result<(), LogError> {
         let synced = sys::sync_dir(&self.shared.dir).at(&self.shared.dir);
         synced.map_err(|error| self.shared.context.sync_failed(error))
@@ -100,7 +84,7 @@ impl Swap<'_> {
         let mut aside = Vec::new();
         let kept_base = old.first().map(|first| first.base_offset);
         for some in old.chunks(SET_ASIDE_AT_ONCE) {
-            self.locked(|_| {
+            self.cleaning.locked(|| {
                 let gone = some.iter().try_for_each(|segment| {
                     aside.extend(segment.set_aside()?);
                     crash_point(&self.shared.dir);
@@ -174,8 +158,7 @@ pub(super) fn rename(dir: &Path, base_offset: Offset, from: FileState, to: FileS
 
 /// What a cleaning that came to nothing has written. Where that fails the next start does it.
 pub(super) fn remove_cleaned(cleaning: &Cleaning<'_>, base_offset: Offset) {
-    let swap = Swap { cleaning, shared: &cleaning.log.shared };
-    let _ = swap.locked(|_| remove(&swap.shared.dir, base_offset, FileState::Cleaned));
+    let _ = cleaning.locked(|| remove(&cleaning.shared().dir, base_offset, FileState::Cleaned));
 }
 
 /// The log first: indexes alone stand for nothing.

@@ -34,7 +34,8 @@ pub struct LogDirContents {
 /// What a log is after its switch.
 #[derive(Debug)]
 pub struct Switched {
-    pub reader: LogReader,
+    /// At its new place. Where it could not be opened there, it is closed, and whoever opens it next finds it there.
+    pub reader: Result<LogReader, LogError>,
     /// The folder that it was in; the caller removes it off the append lock.
     pub leftover: Option<PathBuf>,
 }
@@ -132,9 +133,9 @@ impl LogManager {
             }
         };
         future.is_kept = has_folder;
-        let reader = writer.go_on_in(&future.folders.next_live, &future.context)?;
+        let reader = writer.go_on_in(&future.folders.next_live, &future.context);
         if let Some(place) = state.partitions.get_mut(partition) {
-            place.reader = Some(reader.clone());
+            place.reader = reader.as_ref().ok().cloned();
         }
         // The partition stays in them until they are next written, and is not there to be found.
         state.stale_checkpoints.insert(source);

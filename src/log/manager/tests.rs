@@ -356,12 +356,13 @@ fn how_far_a_partition_was_cleaned_outlives_a_restart_and_not_the_partition() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().to_owned()];
     let path = root.path().join(CLEANER_OFFSET_CHECKPOINT);
-    run(&dirs, TopicId::random(), 5);
+    let id = TopicId::random();
+    run(&dirs, id, 5);
     assert!(!path.exists(), "nothing was ever cleaned");
     let partition = TopicPartition::new("topic", 0);
     let manager = open(&dirs);
     assert_eq!(manager.cleaned_to(&partition), None);
-    manager.set_cleaned_to(&partition, Offset(4)).unwrap();
+    manager.set_cleaned_to(&partition, id, Offset(4)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "0\n1\ntopic 0 4\n");
     drop(manager);
 
@@ -372,6 +373,9 @@ fn how_far_a_partition_was_cleaned_outlives_a_restart_and_not_the_partition() {
     let _log = manager.open_log(&partition, TopicId::random(), config()).unwrap();
     assert_eq!(manager.cleaned_to(&partition), None);
     assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
-    manager.set_cleaned_to(&TopicPartition::new("gone", 0), Offset(1)).unwrap();
+    // A cleaning that outlives its topic.
+    manager.set_cleaned_to(&partition, id, Offset(4)).unwrap();
+    assert_eq!(manager.cleaned_to(&partition), None);
+    manager.set_cleaned_to(&TopicPartition::new("gone", 0), id, Offset(1)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
 }

@@ -2,8 +2,8 @@
 //!
 //! When a switch begins, the future folder is whole, durable, and marked as such. The live folder is set aside, durably; then the
 //! future one gets its name, durably; then the mark goes. So there are never two live folders. A start that finds none, but a
-//! future one with the mark, gives that the name; every other future folder is what is left of a move, and goes. (Kafka
-//! renames the future folder first, and does not start where it finds both.)
+//! future one with the mark, gives that the name, once it sees all log dirs; every other future folder is what is left of a move,
+//! and goes. (Kafka renames the future folder first, and does not start where it finds both.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -60,8 +60,10 @@ impl Folders {
     }
 }
 
-/// What a start has to do before it looks for partitions: finishes the switches that a crash has interrupted.
-pub(in crate::log) fn finish_switches(log_dirs: &[PathBuf]) -> Result<(), LogError> {
+/// What a start has to do before it looks for partitions: finishes the switches that a crash has interrupted. Where a log dir
+/// is `unopened`, a live folder may be in that one: nothing is finished, and the future folders are given that a later start
+/// may need.
+pub(in crate::log) fn finish_switches(log_dirs: &[PathBuf], unopened: &[PathBuf]) -> Result<Vec<PathBuf>, LogError> {
     let mut live = BTreeSet::new();
     let mut complete = BTreeMap::new();
     for log_dir in log_dirs {
@@ -78,13 +80,20 @@ pub(in crate::log) fn finish_switches(log_dirs: &[PathBuf]) -> Result<(), LogErr
         }
     }
     complete.retain(|partition, _| !live.contains(partition));
+    if !unopened.is_empty() {
+        let kept: Vec<PathBuf> = complete.into_values().map(|(_, future)| future).collect();
+        for future in &kept {
+            tracing::error!(folder = %future.display(), "a move is not finished before all log dirs can be opened; its partition is offline");
+        }
+        return Ok(kept);
+    }
     for (partition, (log_dir, future)) in complete {
         let folder = log_dir.join(partition.to_string());
         rename_durably(&future, &folder)?;
         let _ = sys::remove_file(&folder.join(COMPLETE_MARK));
         tracing::info!(folder = %folder.display(), "a move to this log dir, which a crash had interrupted, was finished");
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 fn rename_durably(from: &Path, to: &Path) -> Result<(), LogError> {

@@ -32,7 +32,8 @@ impl LogWriter {
         self.shared.dir.exists()
     }
 
-    /// Goes on in another folder, which holds the same log. Producers keep what a snapshot does not tell of them.
+    /// Goes on in another folder, which holds the same log. Producers keep what a snapshot does not tell of them. Where it
+    /// cannot be opened there, this writer is closed.
     pub(in crate::log) fn go_on_in(&mut self, dir: &Path, context: &Arc<DirContext>) -> Result<LogReader, LogError> {
         let view = self.shared.view();
         let opened = open(OpenOptions {

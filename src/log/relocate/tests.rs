@@ -32,6 +32,14 @@ pub(super) fn crash_point() {
     }
 }
 
+/// Has `hook` called at each crash point of this thread's `work`.
+pub(crate) fn at_crash_points<T>(hook: impl FnMut() + 'static, work: impl FnOnce() -> T) -> T {
+    CRASH.set(Some(Box::new(hook)));
+    let done = work();
+    CRASH.set(None);
+    done
+}
+
 /// Two log dirs, and a log in the first of them.
 struct Fixture {
     root: tempfile::TempDir,
@@ -67,7 +75,7 @@ impl Fixture {
 
     fn switch(&mut self, future: &mut FutureLog) -> Switched {
         let switched = self.manager.switch(&self.partition, &mut self.writer, future, ANY_NUMBER).unwrap().unwrap();
-        self.reader = switched.reader.clone();
+        self.reader = switched.reader.as_ref().unwrap().clone();
         switched
     }
 
@@ -88,13 +96,16 @@ fn config() -> TopicConfig {
 }
 
 fn manager(root: &Path) -> LogManager {
-    let options = ManagerOptions {
+    LogManager::open(&[root.join("a"), root.join("b")], &options()).unwrap()
+}
+
+fn options() -> ManagerOptions<'static> {
+    ManagerOptions {
         node_id: NodeId(1),
         cluster_id: None,
         producer_id_expiration: Duration::from_secs(3600),
         open_files_max: 1000,
-    };
-    LogManager::open(&[root.join("a"), root.join("b")], &options).unwrap()
+    }
 }
 
 /// Base offsets and bytes of the batches from `from` on.
@@ -166,6 +177,50 @@ fn a_crash_at_any_point_leaves_one_live_folder_and_every_record() {
     }
     assert_eq!(live_before, BTreeSet::from([0, 1]), "there is a moment without a live folder, and none with two");
     assert_eq!(in_b, BTreeSet::from([false, true]));
+}
+
+#[test]
+fn a_move_is_not_finished_while_the_dir_that_may_hold_the_live_folder_cannot_be_opened() {
+    let mut fixture = Fixture::new();
+    fixture.append(10);
+    let crashes: Rc<RefCell<Vec<tempfile::TempDir>>> = Rc::default();
+    let (into, root) = (Rc::clone(&crashes), fixture.root.path().to_owned());
+    let is_complete = |root: &Path| {
+        let mut in_b = fs::read_dir(root.join("b")).unwrap().map(|entry| entry.unwrap().path());
+        in_b.any(|folder| folder.is_dir() && folder.join(COMPLETE_MARK).exists())
+    };
+    let copy_if_complete = move || {
+        if is_complete(&root) {
+            let copy = tempfile::tempdir().unwrap();
+            copy_tree(&root, copy.path());
+            into.borrow_mut().push(copy);
+        }
+    };
+    // The second of the log dirs is the one that a start can do without.
+    let mut future = fixture.future("b");
+    future.catch_up().unwrap();
+    at_crash_points(copy_if_complete, || fixture.switch(&mut future));
+    let expected = read(&fixture.reader, Offset(0));
+    let mut live_before = BTreeSet::new();
+    for crash in crashes.take() {
+        let dirs = ["b", "a"].map(|dir| crash.path().join(dir));
+        live_before.insert(folders(crash.path(), FolderState::Live));
+        let (away, future) = (crash.path().join("away"), folders(crash.path(), FolderState::Future));
+        fs::rename(&dirs[1], &away).unwrap();
+        fs::write(&dirs[1], "not a folder").unwrap();
+        let without = LogManager::open(&dirs, &options()).unwrap();
+        assert_eq!(without.unopened(), [dirs[1].clone()]);
+        assert_eq!(without.is_known(&fixture.partition), future == 0, "offline, unless it was renamed before");
+        drop(without);
+        fs::remove_file(&dirs[1]).unwrap();
+        fs::rename(&away, &dirs[1]).unwrap();
+        assert_eq!(folders(crash.path(), FolderState::Future), future);
+        let manager = LogManager::open(&dirs, &options()).unwrap();
+        assert_eq!(folders(crash.path(), FolderState::Live), 1);
+        let (_, reader) = manager.open_log(&fixture.partition, fixture.topic_id, config()).unwrap();
+        assert_eq!(read(&reader, Offset(0)), expected);
+    }
+    assert_eq!(live_before, BTreeSet::from([0, 1]));
 }
 
 #[test]

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::RawConfig;
+use crate::log::at_crash_points;
 use crate::log::manager::ManagerOptions;
 use crate::metadata::{Change, LocalStore, Metadata};
 use crate::partition::{Isolation, Read};
@@ -83,6 +84,36 @@ fn read(partition: &Partition, offset: Offset, is_cached: bool) -> Vec<Offset> {
         offsets.push(batch.header.base_offset);
     }
     offsets
+}
+
+#[test]
+fn a_partition_that_could_not_be_opened_at_its_new_place_is_opened_there_at_its_next_use() {
+    let fixture = Fixture::new();
+    (0..5).for_each(|index| assert_eq!(append(&fixture.partition, 100).0, index));
+    let (folder, saved) = (fixture.root.path().join("b/t-0"), fixture.root.path().join("saved"));
+    let (from, to) = (folder.clone(), saved.clone());
+    // Once the folders are exchanged: a file in the way, as a device would be that fails for a moment.
+    let put_in_the_way = move || {
+        if from.is_dir() {
+            std::fs::rename(&from, &to).unwrap();
+            std::fs::write(&from, "in the way").unwrap();
+        }
+    };
+    fixture.ask("b").unwrap();
+    at_crash_points(put_in_the_way, || fixture.registry.run_moves());
+    std::fs::remove_file(&folder).unwrap();
+    std::fs::rename(&saved, &folder).unwrap();
+
+    assert_eq!(std::fs::read_dir(fixture.root.path().join("a")).unwrap().filter(is_folder).count(), 0);
+    let partition = fixture.registry.by_name("t", 0).unwrap();
+    assert!(!Arc::ptr_eq(&partition, &fixture.partition));
+    assert_eq!(append(&partition, 100), Offset(5));
+    assert_eq!(read(&partition, Offset(0), false).len(), 6);
+    assert_eq!(fixture.dir(), fixture.root.path().join("b"));
+}
+
+fn is_folder(entry: &std::io::Result<std::fs::DirEntry>) -> bool {
+    entry.as_ref().unwrap().path().is_dir()
 }
 
 #[test]

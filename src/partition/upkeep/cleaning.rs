@@ -180,7 +180,8 @@ impl Cleaner {
 
     /// A checkpoint that could not be written costs another look at what is clean.
     fn note(&self, partition: &Partition, cleaned_to: Offset) {
-        if let Err(error) = self.partitions.manager().set_cleaned_to(&partition.id, cleaned_to) {
+        let noted = self.partitions.manager().set_cleaned_to(&partition.id, partition.topic_id, cleaned_to);
+        if let Err(error) = noted {
             tracing::warn!(partition = %partition.id, %error, "how far it was cleaned is not written");
         }
     }

@@ -212,6 +212,17 @@ fn a_deleted_topics_folder_is_left_alone() {
 }
 
 #[test]
+fn a_topic_deleted_before_its_segments_are_rewritten_has_nothing_made_in_its_folder() {
+    let log = dirty();
+    let plan = log.plan();
+    log.writer.lock().retire();
+    let before = names(&log.options.dir);
+    let cleaned = log.run(&plan, &Stop::default());
+    assert!(matches!(cleaned, Err(CleanError::Abandoned)), "{cleaned:?}");
+    assert_eq!(names(&log.options.dir), before);
+}
+
+#[test]
 fn readers_and_appends_go_on_while_segments_change_places() {
     let mut log = Log::new();
     log.limits.keys_max = 50;

@@ -124,7 +124,7 @@ fn a_checkpoint_outside_of_the_log_is_set_to_its_start() {
     let broker = broker(&[("a", "compact")]);
     broker.put("a", 1);
     let partition = broker.partitions.by_name("a", 0).unwrap();
-    broker.partitions.manager().set_cleaned_to(&partition.id, Offset(1000)).unwrap();
+    broker.partitions.manager().set_cleaned_to(&partition.id, partition.topic_id, Offset(1000)).unwrap();
     assert!(!broker.cleaner.clean_dirtiest(Timestamp::now()));
     assert_eq!(broker.cleaned_to("a"), Some(Offset::ZERO));
 }
