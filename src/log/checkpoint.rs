@@ -119,7 +119,7 @@ fn parse_meta_properties(text: &str) -> Result<MetaProperties, String> {
     for line in text.lines().map(str::trim).filter(is_property) {
         let (key, value) = line.split_once('=').ok_or_else(|| format!("'{line}' is no 'key=value'"))?;
         // `java.util.Properties` escapes its separators with a backslash.
-        let value = value.trim().replace('\\', "");
+        let value = value.replace('\\', "").trim().to_owned();
         match key.trim() {
             "version" => version = Some(value),
             "cluster.id" => cluster_id = Some(value),
