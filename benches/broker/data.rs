@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ottla::config::TopicConfig;
 use ottla::log::manager::{LogManager, ManagerOptions};
+use ottla::metadata::LocalStore;
 use ottla::protocol::batch::Batch;
 use ottla::types::{LeaderEpoch, NodeId, Timestamp, TopicId, TopicPartition};
 
@@ -42,6 +43,8 @@ pub fn make(dir: &Path, topics: &[Topic]) {
         });
     }
     manager.close().unwrap();
+    // Without a store the directory would be taken for a Kafka's.
+    drop(LocalStore::open(&dir.join("__metadata")).unwrap());
 }
 
 fn fill(manager: &LogManager, topic: &Topic, index: i32, id: TopicId) {

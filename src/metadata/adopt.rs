@@ -71,7 +71,7 @@ fn cluster_metadata(config: &Config) -> ClusterMetadata {
 fn tell_what_is_not_taken_over(kafka: &ClusterMetadata, topics: &[Topic]) {
     let has = |name: &str| topics.iter().any(|topic| *topic.name == *name);
     let mut not: Vec<&str> = kafka.not_taken_over.iter().copied().collect();
-    not.extend(has(TRANSACTION_STATE).then_some("transactions that are open (none of them is ended)"));
+    not.extend(has(TRANSACTION_STATE).then_some("transactions that are open, if any (none of them is ended)"));
     not.extend(has(SHARE_GROUP_STATE).then_some("the state of share groups"));
     if !not.is_empty() {
         tracing::warn!("not taken over: {}", not.join(", "));

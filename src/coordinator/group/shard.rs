@@ -211,7 +211,7 @@ impl StateMachine for GroupShard {
             }
             (Key::Other(version), _) => {
                 if self.skipped.insert(version) {
-                    tracing::info!(version, offset = %record.offset, "group records of this kind are skipped");
+                    tracing::debug!(kind = version, offset = %record.offset, "group records kept but not used: of a protocol not served");
                 }
             }
         }

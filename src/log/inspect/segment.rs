@@ -26,7 +26,8 @@ use crate::types::{Offset, ProducerId};
 
 const TORN: &str = "a torn tail: cut off at the next start after an unclean stop";
 const UNWRITTEN: &str = "blocks that a loss of power left unwritten: after an unclean stop the log is cut off here";
-const REFUSED: &str = "after an unclean stop the partition does not open: it is no torn tail";
+const REFUSED: &str =
+    "after an unclean stop the partition does not open, if recovery reads this far: it is no torn tail";
 const BELOW_RECOVERY: &str = "no start looks at it: it lies before the segment of the recovery point; readers meet it";
 const UNREADABLE_RECORDS: &str = "served as it is: its CRC holds, so this is how it was written";
 const INDEX_REBUILT: &str = "rebuilt from the log when it is used";
