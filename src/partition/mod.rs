@@ -8,8 +8,7 @@ mod relocate;
 mod upkeep;
 mod waiters;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -70,7 +69,8 @@ pub struct Partition {
     reader: RwLock<LogReader>,
     config: RwLock<Arc<TopicConfig>>,
     waiters: Waiters,
-    deleted: AtomicBool,
+    /// What is answered instead, once this object serves no more.
+    gone: OnceLock<ErrorCode>,
 }
 
 impl Offsets {
@@ -101,7 +101,7 @@ impl Partition {
             reader: RwLock::new(reader),
             config: RwLock::new(Arc::new(config)),
             waiters: Waiters::default(),
-            deleted: AtomicBool::new(false),
+            gone: OnceLock::new(),
         }
     }
 
@@ -193,9 +193,8 @@ impl Partition {
         by: impl Fn(&LogReader, Offset, ReadLimit, bool) -> Result<ReadSlice, LogError>,
     ) -> Result<(Offsets, Result<ReadSlice, LogError>), ErrorCode> {
         let Read { offset, bytes_max, at_least_one_batch, isolation } = read;
-        // SeqCst, with `retire` and the waiters: a fetch that registers while the topic is deleted sees the mark or is woken.
-        if self.deleted.load(Ordering::SeqCst) {
-            return Err(ErrorCode::UnknownTopicOrPartition);
+        if let Some(gone) = self.gone.get() {
+            return Err(*gone);
         }
         // A fetch that waits has had the partition since before.
         self.reader().check_dir().map_err(|error| self.failed(&error))?;
@@ -254,20 +253,31 @@ impl Partition {
     /// The topic is deleted: from the moment this returns no append brings the folder back, and readers, those who wait
     /// too, learn of it.
     fn retire(&self) {
-        self.deleted.store(true, Ordering::SeqCst);
+        self.end(ErrorCode::UnknownTopicOrPartition);
         self.writer.lock().retire();
-        self.waiters.wake();
+        self.waiters.close();
+    }
+
+    /// Another object takes this one's place at the partition's next use. Those who wait for it look for it again.
+    fn supersede(&self) {
+        self.end(ErrorCode::NotLeaderOrFollower);
+        self.waiters.close();
+    }
+
+    fn end(&self, answer: ErrorCode) {
+        // What ended it first is what clients are told.
+        let _ = self.gone.set(answer);
     }
 
     fn is_deleted(&self) -> bool {
-        self.deleted.load(Ordering::SeqCst)
+        self.gone.get() == Some(&ErrorCode::UnknownTopicOrPartition)
     }
 
     /// The wire's name for a log's error; what only the operator can mend is said in the broker's log.
     fn failed(&self, error: &LogError) -> ErrorCode {
         // A read that was under way while the topic was deleted may find the folder gone.
-        if self.deleted.load(Ordering::Acquire) {
-            return ErrorCode::UnknownTopicOrPartition;
+        if let Some(gone) = self.gone.get() {
+            return *gone;
         }
         let code = error.error_code();
         if code == ErrorCode::KafkaStorageError && !error.is_reported() {

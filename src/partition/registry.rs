@@ -223,7 +223,7 @@ impl Registry {
         }
     }
 
-    /// The partition's log is closed: at its next use it is opened anew. Those who wait for it look for it again.
+    /// The partition's log is closed: at its next use it is opened anew.
     pub(super) fn close_slot(&self, closed: &Arc<Partition>) {
         let mut slots = self.slots.write();
         let key = (closed.topic_id, closed.id.partition);
@@ -231,7 +231,7 @@ impl Registry {
             slots.remove(&key);
         }
         drop(slots);
-        closed.waiters.wake();
+        closed.supersede();
     }
 
     /// Takes a deleted topic's partitions out of service and its folders out of the way; returns the folders to be

@@ -58,3 +58,25 @@ async fn a_deletion_wakes_those_who_wait() {
     partition.retire();
     assert_eq!(wait.news().await, [7]);
 }
+
+#[tokio::test]
+async fn who_registers_with_a_deleted_partition_is_woken_at_once() {
+    let root = tempfile::tempdir().unwrap();
+    let partition = open(root.path());
+    partition.retire();
+    let wait = FetchWait::new();
+    partition.waiters().register(&wait, 7);
+    assert_eq!(wait.news().await, [7]);
+}
+
+#[test]
+fn an_append_wakes_once_who_registered_often() {
+    let (waiters, wait) = (Waiters::default(), FetchWait::new());
+    (0..3).for_each(|_| waiters.register(&wait, 7));
+    waiters.wake();
+    waiters.wake();
+    assert_eq!(wait.take_news(), [7]);
+    waiters.register(&wait, 7);
+    waiters.wake();
+    assert_eq!(wait.take_news(), [7]);
+}

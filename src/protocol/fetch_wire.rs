@@ -39,7 +39,7 @@ pub struct PartitionAnswer {
     pub high_watermark: Offset,
     pub last_stable: Offset,
     pub log_start: Offset,
-    /// `None` for read_uncommitted.
+    /// `None` for read_uncommitted, which sees up to the high watermark.
     pub aborted: Option<Vec<(ProducerId, Offset)>>,
     pub records: Option<FileSlice>,
 }
@@ -59,6 +59,12 @@ impl PartitionAnswer {
             aborted: None,
             records: None,
         }
+    }
+
+    /// Whether a reader at `offset` has all that it may see.
+    pub fn leaves_nothing_at(&self, offset: Offset) -> bool {
+        let visible = if self.aborted.is_some() { self.last_stable } else { self.high_watermark };
+        self.error.is_none() && self.records_len() == 0 && offset >= visible
     }
 
     /// Bytes of records.

@@ -9,6 +9,10 @@ use tokio::net::TcpStream;
 use crate::protocol::response::{Piece, Response};
 use crate::sys::{self, FileSlice};
 
+/// So much of a file goes out before the worker turns to other connections: to a peer that takes all it is given, one
+/// `sendfile` of a large slice is long at work.
+const SENT_AT_ONCE_BYTES: u32 = 256 << 10;
+
 /// Writes a whole response. Must not be cancelled half way unless the connection ends with it. A peer that takes nothing
 /// for `idle_max` is given up, as one that says nothing is (`Selector.IdleExpiryManager` goes by both).
 pub(super) async fn write(socket: &TcpStream, response: Response, idle_max: Option<Duration>) -> io::Result<()> {
@@ -33,11 +37,15 @@ async fn write_bytes(socket: &TcpStream, mut bytes: &[u8], more: bool, idle_max:
 
 async fn write_slice(socket: &TcpStream, mut slice: FileSlice, idle_max: Option<Duration>) -> io::Result<()> {
     while slice.length > 0 {
-        let sent = when_writable(socket, idle_max, || sys::send_file(socket, &slice)).await?;
+        let piece = FileSlice { length: slice.length.min(SENT_AT_ONCE_BYTES), ..slice.clone() };
+        let sent = when_writable(socket, idle_max, || sys::send_file(socket, &piece)).await?;
         // The file ended: it was cut under a slice that a reader still held. The response cannot be finished.
         let sent = u32::try_from(sent).ok().filter(|sent| *sent > 0).ok_or(io::ErrorKind::UnexpectedEof)?;
         slice.position += u64::from(sent);
         slice.length = slice.length.saturating_sub(sent);
+        if slice.length > 0 {
+            tokio::task::yield_now().await;
+        }
     }
     Ok(())
 }
