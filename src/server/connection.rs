@@ -4,7 +4,10 @@
 //! into the slot; the writing half empties the slots in turn. A staged reply (Produce, Fetch) lets the reading half go
 //! on, so that requests overlap; any other reply is awaited first, so that they take effect one after the other.
 
+use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -16,7 +19,7 @@ use super::framing::{Frame, FrameReader, ReadError, RequestMemory};
 use super::responses;
 use crate::api::dispatch::{self, Pending, Rejected, Reply};
 use crate::api::{Client, Services};
-use crate::protocol::response::Response;
+use crate::protocol::response::{Piece, Response};
 
 /// Requests of one connection that may be under way at once. Clients keep 5 or fewer in flight by default.
 const IN_FLIGHT_MAX: u32 = 32;
@@ -30,7 +33,7 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
 /// been written.
 struct Slot<'a> {
     reply: Outgoing,
-    _in_flight: SemaphorePermit<'a>,
+    in_flight: SemaphorePermit<'a>,
 }
 
 /// A reply that waits for its turn.
@@ -119,7 +122,7 @@ impl Connection {
                 }
             };
             let alone = reply.memory_bytes() > REPLY_BYTES_ALONE;
-            if slots.send(Slot { reply, _in_flight: permit }).is_err() {
+            if slots.send(Slot { reply, in_flight: permit }).is_err() {
                 return End::Gone;
             }
             if alone && in_flight.acquire_many(IN_FLIGHT_MAX).await.is_err() {
@@ -169,14 +172,44 @@ async fn write_replies(
     mut slots: mpsc::UnboundedReceiver<Slot<'_>>,
     idle_max: Option<Duration>,
 ) -> Result<(), WriteError> {
-    while let Some(Slot { reply, _in_flight }) = slots.recv().await {
-        let response = match reply {
-            Outgoing::Ready(response) => response,
-            Outgoing::Pending(pending) => pending.await?,
-        };
-        responses::write(socket, response, idle_max).await?;
+    let (mut queued, mut outbox) = (Vec::new(), Outbox { socket, idle_max, pieces: Vec::new(), in_flight: Vec::new() });
+    while slots.recv_many(&mut queued, IN_FLIGHT_MAX as usize).await > 0 {
+        for Slot { reply, in_flight } in queued.drain(..) {
+            let response = match reply {
+                Outgoing::Ready(response) => response,
+                Outgoing::Pending(mut pending) => {
+                    match poll_fn(|context| Poll::Ready(pending.as_mut().poll(context))).await {
+                        Poll::Ready(response) => response?,
+                        Poll::Pending => {
+                            outbox.send().await?;
+                            pending.await?
+                        }
+                    }
+                }
+            };
+            outbox.pieces.extend(response.pieces);
+            outbox.in_flight.push(in_flight);
+        }
+        outbox.send().await?;
     }
     Ok(())
+}
+
+/// Replies that are ready together go out together: few system calls, and few packets.
+struct Outbox<'a> {
+    socket: &'a TcpStream,
+    idle_max: Option<Duration>,
+    pieces: Vec<Piece>,
+    in_flight: Vec<SemaphorePermit<'a>>,
+}
+
+impl Outbox<'_> {
+    async fn send(&mut self) -> io::Result<()> {
+        // Taken, not cleared: a connection that is idle keeps no room for a large reply.
+        responses::write(self.socket, &std::mem::take(&mut self.pieces), self.idle_max).await?;
+        self.in_flight.clear();
+        Ok(())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -184,7 +217,7 @@ enum WriteError {
     #[error(transparent)]
     Rejected(#[from] Rejected),
     #[error(transparent)]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 fn report(peer: std::net::SocketAddr, written: Result<(), WriteError>) {

@@ -1,36 +1,49 @@
 //! Responses onto a socket: our bytes by `send`, file slices by `sendfile`.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::protocol::response::{Piece, Response};
+use crate::protocol::response::Piece;
 use crate::sys::{self, FileSlice};
 
 /// So much of a file goes out before the worker turns to other connections: to a peer that takes all it is given, one
 /// `sendfile` of a large slice is long at work.
 const SENT_AT_ONCE_BYTES: u32 = 256 << 10;
 
-/// Writes a whole response. Must not be cancelled half way unless the connection ends with it. A peer that takes nothing
+/// Writes whole responses. Must not be cancelled half way unless the connection ends with it. A peer that takes nothing
 /// for `idle_max` is given up, as one that says nothing is (`Selector.IdleExpiryManager` goes by both).
-pub(super) async fn write(socket: &TcpStream, response: Response, idle_max: Option<Duration>) -> io::Result<()> {
-    let mut pieces = response.pieces.into_iter().filter(|piece| !piece.is_empty()).peekable();
-    while let Some(piece) = pieces.next() {
-        match piece {
+pub(super) async fn write(socket: &TcpStream, pieces: &[Piece], idle_max: Option<Duration>) -> io::Result<()> {
+    let mut runs = pieces.chunk_by(|a, b| matches!((a, b), (Piece::Bytes(_), Piece::Bytes(_)))).peekable();
+    while let Some(run) = runs.next() {
+        match run {
+            [Piece::File(slice)] => write_slice(socket, slice.clone(), idle_max).await?,
             // More to come: let the kernel put this into one packet with what follows.
-            Piece::Bytes(bytes) => write_bytes(socket, &bytes, pieces.peek().is_some(), idle_max).await?,
-            Piece::File(slice) => write_slice(socket, slice, idle_max).await?,
+            run => write_bytes(socket, run, runs.peek().is_some(), idle_max).await?,
         }
     }
     Ok(())
 }
 
-async fn write_bytes(socket: &TcpStream, mut bytes: &[u8], more: bool, idle_max: Option<Duration>) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let sent = when_writable(socket, idle_max, || sys::send(socket, bytes, more)).await?;
-        bytes = bytes.get(sent..).unwrap_or_default();
+async fn write_bytes<'a>(
+    socket: &TcpStream,
+    run: &'a [Piece],
+    more: bool,
+    idle_max: Option<Duration>,
+) -> io::Result<()> {
+    let bytes_of = |piece: &'a Piece| match piece {
+        Piece::Bytes(bytes) => Some(IoSlice::new(bytes)),
+        Piece::File(_) => None,
+    };
+    let mut parts: Vec<IoSlice<'a>> = run.iter().filter_map(bytes_of).collect();
+    let mut rest = parts.as_mut_slice();
+    // Drops what is empty.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        let sent = when_writable(socket, idle_max, || sys::send(socket, rest, more)).await?;
+        IoSlice::advance_slices(&mut rest, sent);
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Sockets: listening, and sending a file's bytes without bringing them into this process.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
-use rustix::net::SendFlags;
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 
 use super::FileSlice;
 
@@ -27,12 +27,15 @@ pub fn send_file(socket: &impl AsFd, slice: &FileSlice) -> io::Result<usize> {
     Ok(sent)
 }
 
-/// One `send(2)` of up to all of `bytes`; returns the bytes taken. `more` says that more follows at once, so that the
+/// One `send(2)` of up to all of `parts`, one after the other; returns the bytes taken. `more` says that more follows at once, so that the
 /// kernel may wait for it to fill a packet (`MSG_MORE`).
-pub fn send(socket: &impl AsFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+pub fn send(socket: &impl AsFd, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
     // A peer that is gone is an error here, not a SIGPIPE.
     let flags = if more { SendFlags::NOSIGNAL | SendFlags::MORE } else { SendFlags::NOSIGNAL };
-    Ok(rustix::net::send(socket, bytes, flags)?)
+    match parts {
+        [part] => Ok(rustix::net::send(socket, part, flags)?),
+        parts => Ok(rustix::net::sendmsg(socket, parts, &mut SendAncillaryBuffer::default(), flags)?),
+    }
 }
 
 /// Sets the sizes of a socket's kernel buffers in bytes; `None` leaves the system's choice, which adapts itself.
