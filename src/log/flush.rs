@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -26,6 +26,8 @@ pub(super) struct Durability {
     /// Held while batches are synced: one sync of a log at a time, so that the appends of its time share the next.
     syncing: Mutex<()>,
     commits: Mutex<Commits>,
+    /// An append has come that waits for the disk.
+    arrival: Condvar,
     progress: watch::Sender<Progress>,
     /// Files have got their names since the folder was last synced.
     has_new_names: AtomicBool,
@@ -42,6 +44,46 @@ struct Commits {
     wanted: Offset,
     /// A task is under way that goes on until `wanted` is reached.
     is_running: bool,
+    /// Appends that have come to wait, since the log was opened.
+    arrived: u64,
+    /// Those of them that a sync has covered.
+    covered: u64,
+    last: Option<Group>,
+}
+
+/// The appends that one sync covered.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    size: u64,
+    /// [`Commits::arrived`] at its end.
+    arrived: u64,
+    ended: Instant,
+    took: Duration,
+}
+
+/// The part of a sync's time that the next one may be put off by.
+const GATHERING_SHARE: u32 = 4;
+
+impl Commits {
+    fn up_to(durable_end: Offset) -> Commits {
+        Commits { wanted: durable_end, is_running: false, arrived: 0, covered: 0, last: None }
+    }
+
+    /// Until when a sync is put off for as many appends to come as the last one covered; `None`: it is due. Producers that
+    /// wait for their acknowledgements come back together. Begun with the first of them, a sync would leave all others to
+    /// the next one, and so on: half of the syncs would be wasted.
+    fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        let last = self.last?;
+        let until = last.ended + last.took / GATHERING_SHARE;
+        (self.arrived < last.arrived.saturating_add(last.size) && now < until).then_some(until)
+    }
+
+    /// A sync has ended that began at `began`, when `covered` appends had come.
+    fn synced(&mut self, covered: u64, began: Instant, ended: Instant) {
+        let size = covered.saturating_sub(self.covered);
+        self.covered = covered;
+        self.last = Some(Group { size, arrived: self.arrived, ended, took: ended.saturating_duration_since(began) });
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +120,8 @@ impl Durability {
             recovery_point: Mutex::new(recovery_point),
             moving: Mutex::new(()),
             syncing: Mutex::new(()),
-            commits: Mutex::new(Commits { wanted: recovery_point, is_running: false }),
+            commits: Mutex::new(Commits::up_to(recovery_point)),
+            arrival: Condvar::new(),
             progress: watch::Sender::new(Progress { durable_end: recovery_point, failures: 0 }),
             // What a crash left behind the recovery point may have names that are not durable.
             has_new_names: AtomicBool::new(true),
@@ -130,6 +173,8 @@ impl Shared {
     fn commit(self: &Arc<Self>, through: Offset) {
         let mut commits = self.durability.commits.lock();
         commits.wanted = commits.wanted.max(through);
+        commits.arrived += 1;
+        self.durability.arrival.notify_one();
         if std::mem::replace(&mut commits.is_running, true) {
             return;
         }
@@ -145,8 +190,11 @@ impl Shared {
     fn run_commits(&self) {
         let durability = &self.durability;
         loop {
+            let covered = self.gather();
+            let began = Instant::now();
             let synced = self.sync_batches(|view| view.end_offset);
             let mut commits = durability.commits.lock();
+            commits.synced(covered, began, Instant::now());
             if let Err(error) = synced {
                 commits.wanted = durability.durable_end();
                 if !error.is_reported() {
@@ -159,6 +207,15 @@ impl Shared {
                 return;
             }
         }
+    }
+
+    /// Waits for those with whom the next sync is worth sharing; gives how many appends have come by then.
+    fn gather(&self) -> u64 {
+        let mut commits = self.durability.commits.lock();
+        while let Some(until) = commits.gathers_until(Instant::now()) {
+            self.durability.arrival.wait_until(&mut commits, until);
+        }
+        commits.arrived
     }
 
     /// `flush.ms`: makes the batches durable if the last sync is older than `interval` (`LogManager.flushDirtyLogs`).
@@ -287,5 +344,55 @@ impl Shared {
         let snapshot = self.snapshot_path(end);
         sys::sync_if_exists(&snapshot).at(&snapshot)?;
         self.sync_names()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOOK: Duration = Duration::from_millis(8);
+
+    /// Sixteen appends came, and a sync of theirs has ended at the time that is given.
+    fn after_a_group_of_16() -> (Commits, Instant) {
+        let (mut commits, began) = (Commits::up_to(Offset::ZERO), Instant::now());
+        commits.arrived = 16;
+        commits.synced(16, began, began + TOOK);
+        (commits, began + TOOK)
+    }
+
+    #[test]
+    fn the_first_sync_is_due_at_once() {
+        let mut commits = Commits::up_to(Offset::ZERO);
+        commits.arrived = 1;
+        assert_eq!(commits.gathers_until(Instant::now()), None);
+    }
+
+    #[test]
+    fn a_sync_is_put_off_until_those_are_back_that_the_last_one_released() {
+        let (mut commits, ended) = after_a_group_of_16();
+        for arrived in 17..32 {
+            commits.arrived = arrived;
+            assert_eq!(commits.gathers_until(ended), Some(ended + TOOK / GATHERING_SHARE));
+        }
+        commits.arrived = 32;
+        assert_eq!(commits.gathers_until(ended), None);
+    }
+
+    #[test]
+    fn those_that_came_during_a_sync_are_not_taken_for_those_that_it_released() {
+        let (mut commits, began) = (Commits::up_to(Offset::ZERO), Instant::now());
+        commits.arrived = 16;
+        commits.synced(1, began, began + TOOK);
+        assert!(commits.gathers_until(began + TOOK).is_some(), "the one that was released may come back");
+        commits.arrived = 17;
+        assert_eq!(commits.gathers_until(began + TOOK), None);
+    }
+
+    #[test]
+    fn a_sync_is_not_put_off_for_long_nor_after_a_pause() {
+        let (mut commits, ended) = after_a_group_of_16();
+        commits.arrived = 17;
+        assert_eq!(commits.gathers_until(ended + TOOK / GATHERING_SHARE), None);
     }
 }

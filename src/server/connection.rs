@@ -101,11 +101,16 @@ impl Connection {
         let mut stopping = self.services.stopping.clone();
         loop {
             let Ok(permit) = in_flight.acquire().await else { return End::Gone };
-            let frame = tokio::select! {
-                // First, so that nothing is begun once the stop is said, even if more has come in already.
-                biased;
-                _ = stopping.wait_for(|stopping| *stopping) => return End::Drain,
-                frame = frames.next() => frame,
+            // First, so that nothing is begun once the stop is said, even if more has come in already.
+            if *stopping.borrow() {
+                return End::Drain;
+            }
+            let frame = match frames.has_next() {
+                true => frames.next().await,
+                false => tokio::select! {
+                    _ = stopping.wait_for(|stopping| *stopping) => return End::Drain,
+                    frame = frames.next() => frame,
+                },
             };
             let frame = match frame {
                 Ok(frame) => frame,

@@ -1,17 +1,22 @@
 //! Requests off a socket: a length, a cap, and one buffer for each frame.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
 use crate::config::Network;
 
-/// What is read at once while the next frame's length is not known. Most requests fit, and then cost one `recv`.
-const HEAD_BYTES: usize = 4096;
+/// What is read at once while the next frame's length is not known. Most requests fit, and many small ones together, and
+/// then cost one `recv`.
+const HEAD_BYTES: usize = 8192;
 /// How long one request may take to come in, for it holds its memory from its first byte on. No client waits longer than
 /// this for an answer (`request.timeout.ms` is 30 s, librdkafka's `socket.timeout.ms` 60 s).
 const FRAME_TIME_MAX: Duration = Duration::from_secs(60);
@@ -108,13 +113,20 @@ impl<'a, S: AsyncRead + Unpin> FrameReader<'a, S> {
         FrameReader { socket, head: BytesMut::new(), request_bytes_max, idle_max, memory }
     }
 
+    /// Whether the next frame is here as a whole.
+    pub(super) fn has_next(&self) -> bool {
+        let Some((length, rest)) = self.head.split_first_chunk() else { return false };
+        usize::try_from(i32::from_be_bytes(*length)).is_ok_and(|length| length <= rest.len())
+    }
+
     /// The next frame. After `Idle` between two frames it may be called again.
     pub(super) async fn next(&mut self) -> Result<Frame<'a>, ReadError> {
         while self.head.len() < size_of::<i32>() {
-            self.head.reserve(HEAD_BYTES);
-            // Capped, so that a buffer that is by chance larger does not swallow the frames behind.
-            let read = receive(&mut self.socket, &mut (&mut self.head).limit(HEAD_BYTES), self.idle_max).await?;
-            if read == 0 {
+            if self.head.is_empty() {
+                // What the frames before have been read into is theirs.
+                self.head = BytesMut::new();
+            }
+            if within(self.idle_max, receive_head(&mut self.socket, &mut self.head)).await? == 0 {
                 return Err(if self.head.is_empty() { ReadError::Closed } else { ReadError::CutShort });
             }
         }
@@ -145,7 +157,7 @@ impl<'a, S: AsyncRead + Unpin> FrameReader<'a, S> {
     async fn fill(&mut self, frame: &mut BytesMut, size: usize) -> Result<(), ReadError> {
         while frame.len() < size {
             let missing = size - frame.len();
-            match receive(&mut self.socket, &mut (&mut *frame).limit(missing), self.idle_max).await {
+            match within(self.idle_max, self.socket.read_buf(&mut (&mut *frame).limit(missing))).await {
                 Ok(0) | Err(ReadError::Idle) => return Err(ReadError::CutShort),
                 Ok(_) => {}
                 Err(error) => return Err(error),
@@ -155,15 +167,25 @@ impl<'a, S: AsyncRead + Unpin> FrameReader<'a, S> {
     }
 }
 
-async fn receive(
-    socket: &mut (impl AsyncRead + Unpin),
-    buf: &mut impl BufMut,
+/// Receives what has come, by way of the stack: a connection that waits has no buffer.
+async fn receive_head(socket: &mut (impl AsyncRead + Unpin), head: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut stack = [MaybeUninit::uninit(); HEAD_BYTES];
+        let mut received = ReadBuf::uninit(&mut stack);
+        ready!(Pin::new(&mut *socket).poll_read(context, &mut received))?;
+        head.extend_from_slice(received.filled());
+        Poll::Ready(Ok(received.filled().len()))
+    })
+    .await
+}
+
+async fn within(
     idle_max: Option<Duration>,
+    receiving: impl Future<Output = io::Result<usize>>,
 ) -> Result<usize, ReadError> {
-    let read = socket.read_buf(buf);
     match idle_max {
-        None => Ok(read.await?),
-        Some(idle_max) => Ok(timeout(idle_max, read).await.map_err(|_| ReadError::Idle)??),
+        None => Ok(receiving.await?),
+        Some(idle_max) => Ok(timeout(idle_max, receiving).await.map_err(|_| ReadError::Idle)??),
     }
 }
 
