@@ -12,6 +12,7 @@ pub enum Unit {
     Gib,
     Requests,
     Fetches,
+    Records,
 }
 
 impl Unit {
@@ -21,6 +22,7 @@ impl Unit {
             Unit::Gib => "s per GiB",
             Unit::Requests => "µs per request",
             Unit::Fetches => "µs per fetch",
+            Unit::Records => "µs per record",
         }
     }
 
@@ -29,6 +31,7 @@ impl Unit {
             Unit::Gib => "MiB/s",
             Unit::Requests => "requests/s",
             Unit::Fetches => "fetches/s",
+            Unit::Records => "records/s",
         }
     }
 
@@ -57,6 +60,10 @@ impl Work {
         Work { amount: count as f64, unit: Unit::Requests }
     }
 
+    pub fn records(count: u64) -> Work {
+        Work { amount: count as f64, unit: Unit::Records }
+    }
+
     pub fn fetches(count: u64) -> Work {
         Work { amount: count as f64, unit: Unit::Fetches }
     }
@@ -70,7 +77,7 @@ pub struct Run {
     /// None where the process is not known.
     pub cpu: Option<Cpu>,
     pub resident_kib: Option<f64>,
-    /// In µs.
+    /// In ns.
     pub latency: Option<Histogram<u64>>,
 }
 
@@ -106,6 +113,25 @@ pub fn run(server: &Server, act: impl FnOnce() -> Work) -> Run {
 pub struct Side {
     pub name: String,
     pub runs: Vec<Run>,
+}
+
+impl Side {
+    pub fn median(&self, value: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+        Spread::of(self.runs.iter().filter_map(value)).map(|spread| spread.median)
+    }
+
+    /// A part of the CPU time, for each unit of work.
+    pub fn cpu_per_unit(&self, part: impl Fn(Cpu) -> f64) -> Option<f64> {
+        self.median(|run| run.cpu.map(|cpu| run.per_unit(part(cpu))))
+    }
+
+    /// Of all runs together.
+    pub fn latency(&self) -> Option<Histogram<u64>> {
+        let mut latencies = self.runs.iter().filter_map(|run| run.latency.as_ref());
+        let mut all = latencies.next()?.clone();
+        latencies.for_each(|latency| all.add(latency).unwrap());
+        Some(all)
+    }
 }
 
 /// The broker, and what it is compared with.
@@ -168,9 +194,5 @@ impl Spread {
 
     pub fn exactly(value: f64) -> Spread {
         Spread { median: value, min: value, max: value }
-    }
-
-    pub fn map(self, change: impl Fn(f64) -> f64) -> Spread {
-        Spread { median: change(self.median), min: change(self.min), max: change(self.max) }
     }
 }

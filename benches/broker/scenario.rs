@@ -35,7 +35,6 @@ pub enum FigureUnit {
     Milliseconds,
     KiB,
     MiB,
-    Microseconds,
 }
 
 impl FigureUnit {
@@ -45,7 +44,6 @@ impl FigureUnit {
             FigureUnit::Milliseconds => " ms",
             FigureUnit::KiB => " KiB",
             FigureUnit::MiB => " MiB",
-            FigureUnit::Microseconds => " µs",
         }
     }
 }

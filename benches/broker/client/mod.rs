@@ -4,6 +4,7 @@ pub mod consumer;
 pub mod control;
 pub mod frames;
 pub mod lanes;
+pub mod pace;
 
 pub use consumer::Consumer;
 pub use control::Control;

@@ -1,6 +1,7 @@
 //! The limits: the least that any broker has to do with these bytes. Each runs in a process of its own, so that its CPU
 //! time can be told apart, and is asked by the same client over as many sockets as the broker is.
 
+mod disk;
 mod echo;
 mod sink;
 mod source;
@@ -11,6 +12,7 @@ use std::process::Command;
 
 use crate::server::Server;
 
+pub use disk::{Syncs, sync_loop};
 pub use source::write_file as write_source;
 
 /// What makes of this program a limit. It comes first of the arguments.

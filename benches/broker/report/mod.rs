@@ -2,4 +2,4 @@
 
 mod table;
 
-pub use table::{figure, print};
+pub use table::{figure, print, summary};

@@ -1,26 +1,33 @@
-//! The rows as text.
+//! The rows as text: each with what was compared when it has been measured, and all beside their targets at the end.
 
 use crate::measure::{Run, Side, Spread};
 use crate::scenario::{FigureUnit, Row};
 
-/// Each figure beside its target, and below what was compared.
 pub fn print(row: &Row) {
-    println!("{}", verdict(row));
+    let reached = row.reached.map_or("not measured".to_owned(), |reached| figure(reached, row.unit));
+    println!("{}: {} {reached}", row.load, row.figure);
     for side in &row.sides {
-        println!("    {}", context(side));
+        println!("  {:<28} {}", side.name, context(side));
     }
-    row.notes.iter().for_each(|note| println!("    {note}"));
+    row.notes.iter().for_each(|note| println!("  {note}"));
+    println!();
 }
 
-fn verdict(row: &Row) -> String {
-    let Some(reached) = row.reached else {
-        return format!("{:<46} {}: not measured", row.load, row.figure);
-    };
-    let target = row.target.map_or(String::new(), |target| {
-        let verdict = if target.is_met(reached.median) { "met" } else { "NOT MET" };
-        format!("{} {}{}: {verdict}", target.sign(), target.bound(), row.unit.suffix())
-    });
-    format!("{:<46} {:<40} {:<28} {target}", row.load, row.figure, figure(reached, row.unit))
+/// Scenario, figure, reached, target, met or not met.
+pub fn summary(rows: &[Row]) {
+    for row in rows {
+        let reached = row.reached.map_or("not measured".to_owned(), |reached| figure(reached, row.unit));
+        let verdict = match (row.target, row.reached) {
+            (Some(target), Some(reached)) if target.is_met(reached.median) => "met",
+            (Some(_), Some(_)) => "NOT MET",
+            _ => "",
+        };
+        println!("{:<46} {:<42} {reached:<26} {:>10}  {verdict}", row.load, row.figure, target(row));
+    }
+}
+
+pub fn target(row: &Row) -> String {
+    row.target.map_or(String::new(), |target| format!("{} {}{}", target.sign(), target.bound(), row.unit.suffix()))
 }
 
 /// The median, and between what the single values lie.
@@ -32,17 +39,18 @@ pub fn figure(reached: Spread, unit: FigureUnit) -> String {
 }
 
 fn context(side: &Side) -> String {
-    let median =
-        |value: &dyn Fn(&Run) -> Option<f64>| Spread::of(side.runs.iter().filter_map(value)).map(|it| it.median);
     let unit = side.runs[0].work.unit;
-    let throughput = median(&|run| Some(run.throughput())).unwrap();
-    let mut text = format!("{:<24} {throughput:>10.0} {}", side.name, unit.throughput_label());
-    let user = median(&|run| Some(run.per_unit(run.cpu?.user)));
-    let system = median(&|run| Some(run.per_unit(run.cpu?.system)));
+    let throughput = side.median(|run| Some(run.throughput())).unwrap();
+    let mut text = format!("{throughput:>9.0} {}", unit.throughput_label());
+    let [user, system] = [side.cpu_per_unit(|cpu| cpu.user), side.cpu_per_unit(|cpu| cpu.system)];
     if let Some((user, system)) = user.zip(system) {
-        text += &format!(", CPU {:.3} user + {:.3} system {}", user, system, unit.cpu_label());
+        text += &format!(", CPU {user:.3} user + {system:.3} system {}", unit.cpu_label());
     }
-    if let Some(resident) = median(&|run| run.resident_kib) {
+    if let Some(latency) = side.latency() {
+        let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1e6;
+        text += &format!(", p50 {:.2}, p99 {:.2}, p99.9 {:.2} ms", at(0.5), at(0.99), at(0.999));
+    }
+    if let Some(resident) = side.median(|run: &Run| run.resident_kib) {
         text += &format!(", {:.1} MiB resident", resident / 1024.0);
     }
     text

@@ -1,5 +1,5 @@
 //! Whether a consumer that reads old data from the disk holds up everybody else: the 99th percentile of a paced producer's
-//! answers with such a consumer beside it, over that without. Phases alternate; the medians of the rounds are compared.
+//! answers with such a consumer beside it, over that without.
 //!
 //! The consumer is paced too: flat out, client and broker would have every processor of a small machine, and the figure would
 //! be the scheduler's. A third kind of phase, in which it reads the same data from the page cache, tells the disk's share from
@@ -8,80 +8,119 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
-use crate::process::{self, Process};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use crate::client::Consumer;
+use crate::client::frames::{self, Position, Session, Shape};
+use crate::client::pace::{self, Schedule};
+use crate::data::{self, Topic};
+use crate::lab::Lab;
+use crate::measure::{self, Run, Side, Spread, Work};
+use crate::scenario::{FigureUnit, Row, Scenario};
+use crate::server::Server;
+
+use super::startup;
 
 const OLD: &str = "old";
 const PACED: &str = "paced";
-/// From one request to the next.
-const PACE: Duration = Duration::from_millis(2);
-const PHASE: Duration = Duration::from_secs(10);
+const PERIOD: Duration = Duration::from_millis(2);
+const SMALL: Shape = Shape { record_bytes: 100, records: 10 };
+const BYTES_PER_SECOND: f64 = (200 << 20) as f64;
 
-pub fn run(mib: u64, mib_per_second: f64, rounds: usize) {
-    let data = tempfile::tempdir_in(process::scratch_dir()).unwrap();
-    let port = process::free_port();
-    let broker = Process::broker(port, data.path());
-    let mut client = Client::connect_until_up(port);
-    [OLD, PACED].into_iter().for_each(|topic| client.create_topic(topic));
-    client.produce(OLD, mib);
+pub const READERS: Scenario = Scenario {
+    name: "cold",
+    about: "a paced producer beside a consumer that reads from the disk: 99th percentile of its answers over that alone",
+    own_broker: true,
+    run,
+};
 
-    let (mut alone, mut cached, mut cold) = (Vec::new(), Vec::new(), Vec::new());
-    let mut read_mib = 0;
-    for _ in 0..rounds {
-        alone.push(p99(&paced(port)));
-        // What fits is in the page cache after this.
-        client.consume(OLD, mib);
-        cached.push(beside(port, mib, mib_per_second, || ()).0);
-        forget(data.path());
-        let (answers, read) = beside(port, mib, mib_per_second, || forget(data.path()));
-        cold.push(answers);
-        read_mib += read;
-    }
-    drop(broker);
-    let (alone, cached, cold) = (median(alone), median(cached), median(cold));
-    let speed = read_mib as f64 / (PHASE.as_secs_f64() * rounds as f64);
-    let row = |name: &str, p99: Duration| {
-        let ratio = p99.as_secs_f64() / alone.as_secs_f64();
-        println!("{name:<38}{:.2} ms, ratio {ratio:.2}", p99.as_secs_f64() * 1e3);
+fn run(lab: &Lab) -> Vec<Row> {
+    let data = lab.scratch();
+    let old = Old { batches: 4 * (lab.run_bytes() >> 20), shape: Shape::of_batch(1 << 20) };
+    let topic = |name: &str, batches, shape: Shape| Topic {
+        name: name.to_owned(),
+        partitions: 1,
+        batches,
+        batch: shape.batch(),
     };
-    row("paced producer, p99 alone", alone);
-    row("  beside a catch-up from the cache", cached);
-    row("  beside a cold catch-up", cold);
-    println!("  the cold catch-up read {speed:.0} MiB/s, {read_mib} MiB in all\n");
+    data::make(data.path(), &[topic(OLD, old.batches, old.shape), topic(PACED, 1, SMALL)]);
+    let (broker, _) = startup::start(lab, data.path());
+    let time = lab.full_or_short(Duration::from_secs(10), Duration::from_secs(2));
+    let mut sides = ["alone", "beside a catch-up from the cache", "beside a cold catch-up"]
+        .map(|name| Side { name: name.to_owned(), runs: vec![] });
+    for _ in 0..lab.rounds().min(3) {
+        sides[0].runs.push(paced(&broker, time));
+        // What fits is in the page cache after this.
+        old.read(&broker, f64::INFINITY, &AtomicBool::new(false));
+        sides[1].runs.push(beside(&broker, &old, time, || ()));
+        forget(data.path());
+        sides[2].runs.push(beside(&broker, &old, time, || forget(data.path())));
+    }
+    let p99 = |run: &Run| run.latency.as_ref().unwrap().value_at_quantile(0.99) as f64;
+    let pairs = sides[2].runs.iter().zip(&sides[0].runs);
+    vec![Row {
+        load: "paced producer beside a cold catch-up".to_owned(),
+        figure: "99th percentile of the answers over that alone",
+        reached: Spread::of(pairs.map(|(cold, alone)| p99(cold) / p99(alone))),
+        unit: FigureUnit::Ratio,
+        target: None,
+        sides: sides.into(),
+        notes: vec![],
+    }]
 }
 
-/// The paced producer's 99th percentile beside a consumer, and the MiB that this one read. It begins anew at the end.
-fn beside(port: u16, mib: u64, mib_per_second: f64, again: impl Fn() + Sync) -> (Duration, u64) {
-    let (stop, bytes) = (AtomicBool::new(false), AtomicU64::new(0));
-    let answers = std::thread::scope(|scope| {
+/// The producer beside a consumer that begins anew whenever it has come to the end.
+fn beside(broker: &Server, old: &Old, time: Duration, again: impl Fn() + Sync) -> Run {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
-                Client::connect_until_up(port).consume_until(OLD, mib, mib_per_second, &stop, &bytes);
+                old.read(broker, BYTES_PER_SECOND, &stop);
                 again();
             }
         });
-        let answers = paced(port);
+        let run = paced(broker, time);
         stop.store(true, Ordering::Relaxed);
-        answers
-    });
-    (p99(&answers), bytes.load(Ordering::Relaxed) >> 20)
+        run
+    })
 }
 
-/// The answer times of one phase, each from when its request was due: a late answer makes those behind it late too.
-fn paced(port: u16) -> Vec<Duration> {
-    let mut client = Client::connect_until_up(port);
-    let started = Instant::now();
-    let requests = PHASE.as_nanos() / PACE.as_nanos();
-    let answer = |number: u32| {
-        let due = started + PACE * number;
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        client.produce_small(PACED);
-        due.elapsed()
-    };
-    (0..requests as u32).map(answer).collect()
+fn paced(broker: &Server, time: Duration) -> Run {
+    let frame = frames::produce(PACED, 0, &SMALL.batch());
+    let schedule = Schedule::of(PERIOD, time);
+    let mut answers = None;
+    let run = measure::run(broker, || {
+        answers = Some(pace::exchange(broker.address, &frame, schedule).answers);
+        Work::requests(schedule.count.into())
+    });
+    Run { latency: answers, ..run }
+}
+
+/// The topic of old data.
+struct Old {
+    batches: u64,
+    shape: Shape,
+}
+
+impl Old {
+    /// Reads it from the beginning, no faster than that, until the end or until told to stop.
+    fn read(&self, broker: &Server, bytes_per_second: f64, stop: &AtomicBool) {
+        let mut consumer = Consumer::connect(broker.address);
+        let batch_bytes = self.shape.batch().bytes.len() as u64;
+        let (started, mut batches) = (Instant::now(), 0);
+        while batches < self.batches && !stop.load(Ordering::Relaxed) {
+            let position =
+                Position { bytes_max: 8 << 20, ..Position::new(0, batches as i64 * self.shape.records as i64) };
+            let mut bytes = 0;
+            consumer.fetch(&frames::fetch(OLD, Session::NONE, &[position]), |fetched| bytes += fetched.bytes);
+            batches += bytes / batch_bytes;
+            let due = Duration::from_secs_f64((batches * batch_bytes) as f64 / bytes_per_second);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+    }
 }
 
 /// Has the kernel forget the old topic's files.
@@ -89,17 +128,6 @@ fn forget(data: &Path) {
     nix::unistd::sync();
     for entry in std::fs::read_dir(data.join(format!("{OLD}-0"))).unwrap() {
         let file = File::open(entry.unwrap().path()).unwrap();
-        nix::fcntl::posix_fadvise(file.as_fd(), 0, 0, nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+        posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
     }
-}
-
-fn p99(answers: &[Duration]) -> Duration {
-    let mut sorted = answers.to_vec();
-    sorted.sort();
-    sorted[sorted.len() * 99 / 100]
-}
-
-fn median(mut values: Vec<Duration>) -> Duration {
-    values.sort();
-    values[values.len() / 2]
 }

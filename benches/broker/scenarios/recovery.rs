@@ -1,44 +1,53 @@
-//! `-- recovery`: the start after an unclean stop, with recovery points near the logs' ends and without any
-//! (`--mib N`, in all).
+//! The start after an unclean stop, with recovery points near the logs' ends and without any.
 
-use std::time::Instant;
-
-use crate::client::{self, Client};
+use crate::client::frames::Shape;
 use crate::data::{self, Topic};
-use crate::process::{self, Process};
-use crate::{BATCH_BYTES, RECORD_BYTES};
+use crate::lab::Lab;
+use crate::measure::Spread;
+use crate::scenario::{FigureUnit, Row, Scenario};
+
+use super::startup;
 
 const PARTITIONS: i32 = 4;
-const STARTS: usize = 3;
+/// How many batches lie behind a recovery point that is near the end.
+const NEAR: i64 = 8;
 
-pub fn run(mib: u64) {
-    let data = tempfile::tempdir_in(process::scratch_dir()).unwrap();
-    let batches = mib / PARTITIONS as u64;
-    let topic = Topic { name: "recovery".to_owned(), partitions: PARTITIONS, batches, batch: client::batch() };
+pub const UNCLEAN: Scenario = Scenario {
+    name: "recovery",
+    about: "the start after an unclean stop, with recovery points near the logs' ends, and without",
+    own_broker: true,
+    run,
+};
+
+fn run(lab: &Lab) -> Vec<Row> {
+    let data = lab.scratch();
+    let shape = Shape::of_batch(1 << 20);
+    let mib = 4 * (lab.run_bytes() >> 20);
+    let topic = Topic {
+        name: "recovery".to_owned(),
+        partitions: PARTITIONS,
+        batches: mib / PARTITIONS as u64,
+        batch: shape.batch(),
+    };
     data::make(data.path(), &[topic]);
-    start(&data).stop();
-    // Eight batches of each log.
-    let near_end = 8 * (BATCH_BYTES / (RECORD_BYTES + 16)) as i64;
-    for (name, behind_end) in [("recovery points near the ends", near_end), ("without recovery points", i64::MAX)] {
-        let mut times: Vec<f64> = (0..STARTS)
-            .map(|_| {
-                data::soil(data.path(), behind_end);
-                let started = Instant::now();
-                let broker = start(&data);
-                let seconds = started.elapsed().as_secs_f64();
-                broker.stop();
-                seconds
-            })
-            .collect();
-        times.sort_by(f64::total_cmp);
-        println!("start after an unclean stop, {mib} MiB, {name}: median of {STARTS} {:.3} s", times[STARTS / 2]);
-    }
-    println!();
-}
-
-fn start(data: &tempfile::TempDir) -> Process {
-    let port = process::free_port();
-    let broker = Process::broker(port, data.path());
-    Client::connect_until_up(port).api_versions();
-    broker
+    startup::start(lab, data.path()).0.stop();
+    let ways = [("recovery points near the ends", NEAR * shape.records as i64), ("no recovery points", i64::MAX)];
+    let row = |(name, behind_end)| {
+        let starts = (0..lab.full_or_short(5, 2)).map(|_| {
+            data::soil(data.path(), behind_end);
+            let (broker, milliseconds) = startup::start(lab, data.path());
+            broker.stop();
+            milliseconds
+        });
+        Row {
+            load: format!("start after an unclean stop, {mib} MiB, {name}"),
+            figure: "spawn to first answered ApiVersions",
+            reached: Spread::of(starts),
+            unit: FigureUnit::Milliseconds,
+            target: None,
+            sides: vec![],
+            notes: vec![],
+        }
+    };
+    ways.map(row).into()
 }

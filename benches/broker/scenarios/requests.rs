@@ -10,7 +10,7 @@ use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use super::produce::{IN_FLIGHT, Load};
 
 const CONNECTIONS: usize = 16;
-const RECORD: Shape = Shape { record_bytes: 100, records: 1 };
+pub const RECORD: Shape = Shape { record_bytes: 100, records: 1 };
 
 pub const SINGLE: Scenario = Scenario {
     name: "requests",

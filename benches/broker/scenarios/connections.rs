@@ -1,0 +1,44 @@
+//! What connections cost that have nothing to say.
+
+use crate::client::Control;
+use crate::lab::Lab;
+use crate::measure::Spread;
+use crate::scenario::{FigureUnit, Row, Scenario, Target};
+
+pub const IDLE: Scenario = Scenario {
+    name: "connections",
+    about: "5,000 idle connections, each of which has asked for ApiVersions once: resident memory of each",
+    own_broker: false,
+    run,
+};
+
+fn run(lab: &Lab) -> Vec<Row> {
+    let connections = lab.full_or_short(5_000, 1_000);
+    let each = (0..lab.full_or_short(3, 1)).filter_map(|_| memory_of_each(lab, connections));
+    vec![Row {
+        load: format!("{connections} idle connections"),
+        figure: "resident memory of each",
+        reached: Spread::of(each),
+        unit: FigureUnit::KiB,
+        target: Some(Target::AtMost(8.0)),
+        sides: vec![],
+        notes: vec![],
+    }]
+}
+
+fn memory_of_each(lab: &Lab, connections: usize) -> Option<f64> {
+    let broker = lab.broker();
+    let account = broker.server.account?;
+    broker.server.settle();
+    let before = account.resident_kib();
+    let connected = || {
+        let mut connection = Control::connect(broker.server.address);
+        connection.api_versions();
+        connection
+    };
+    let idle: Vec<Control> = (0..connections).map(|_| connected()).collect();
+    broker.server.settle();
+    let each = (account.resident_kib() - before) / connections as f64;
+    drop(idle);
+    Some(each)
+}
