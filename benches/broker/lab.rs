@@ -72,6 +72,11 @@ impl Lab {
         self.options.mib.unwrap_or(self.full_or_short(1024, 128)) << 20
     }
 
+    /// The largest log of the sweep.
+    pub fn log_gib(&self) -> f64 {
+        self.options.log_gib.unwrap_or(self.full_or_short(20.0, 1.0))
+    }
+
     /// How many small requests one run sends.
     pub fn run_requests(&self) -> u64 {
         self.full_or_short(400_000, 40_000)

@@ -12,7 +12,9 @@
 
 mod client;
 mod data;
+mod growth;
 mod lab;
+mod machine;
 mod measure;
 mod options;
 mod raw;
@@ -27,7 +29,10 @@ use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use lab::Lab;
+use machine::Machine;
 use options::Options;
+use report::Report;
+use scenarios::Selection;
 
 /// What is asked for. Only root gets more than the system's hard limit.
 const DESCRIPTORS: u64 = 65_536;
@@ -36,25 +41,57 @@ fn main() -> ExitCode {
     raw::run_if_asked();
     raise_descriptor_limit();
     let lab = Lab::new(Options::parse());
-    let scenarios = match scenarios::named(&lab.options.names) {
-        Ok(scenarios) => scenarios,
-        Err(unknown) => {
-            eprintln!("no scenario '{unknown}'; --help lists them");
-            return ExitCode::from(2);
-        }
+    let report = match &lab.options.from {
+        Some(path) => Report::read(path),
+        None => match selection(&lab.options) {
+            Ok(selection) => measure(&lab, &selection),
+            Err(unknown) => {
+                eprintln!("no scenario '{unknown}'; --help lists them");
+                return ExitCode::from(2);
+            }
+        },
     };
-    let mut rows = Vec::new();
-    for scenario in scenarios {
-        if scenario.own_broker && lab.options.against.is_some() {
-            println!("{}: skipped, for it needs a broker that it starts itself\n", scenario.name);
-            continue;
-        }
-        let measured = (scenario.run)(&lab);
-        measured.iter().for_each(report::print);
-        rows.extend(measured);
+    report::summary(&report);
+    if let Some(path) = &lab.options.json {
+        report.write(path);
     }
-    report::summary(&rows);
+    if let Some(dir) = &lab.options.docs {
+        report::write_docs(&report, dir);
+    }
     ExitCode::SUCCESS
+}
+
+fn selection(options: &Options) -> Result<Selection, String> {
+    if options.docs.is_some() { Ok(Selection::everything()) } else { Selection::of(&options.names) }
+}
+
+fn measure(lab: &Lab, selection: &Selection) -> Report {
+    let machine = Machine::here(lab.scratch_root());
+    println!("{}\n", machine.describe());
+    let mut report = Report { machine, short: lab.options.short, rows: vec![], growth: vec![] };
+    for scenario in &selection.scenarios {
+        if runs_here(lab, scenario.name, scenario.own_broker) {
+            let rows = (scenario.run)(lab);
+            rows.iter().for_each(report::print);
+            report.rows.extend(rows);
+        }
+    }
+    for sweep in &selection.sweeps {
+        if runs_here(lab, sweep.name, sweep.own_broker) {
+            let growth = (sweep.run)(lab);
+            report::print_growth(&growth);
+            report.growth.push(growth);
+        }
+    }
+    report
+}
+
+fn runs_here(lab: &Lab, name: &str, own_broker: bool) -> bool {
+    let runs = !own_broker || lab.options.against.is_none();
+    if !runs {
+        println!("{name}: skipped, for it needs a broker that it starts itself\n");
+    }
+    runs
 }
 
 /// For this process and those that it starts: thousands of connections, and three files of thousands of partitions.

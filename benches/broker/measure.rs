@@ -1,13 +1,17 @@
 //! Runs, one side after the other, and what of them is compared.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use crate::server::{Cpu, Server};
 
+/// Where latencies are looked at.
+const QUANTILES: [f64; 12] = [0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 1.0];
+
 /// What work is counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unit {
     Gib,
     Requests,
@@ -45,7 +49,7 @@ impl Unit {
 }
 
 /// Some work.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Work {
     pub amount: f64,
     pub unit: Unit,
@@ -70,15 +74,30 @@ impl Work {
 }
 
 /// One run of one side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     pub work: Work,
-    pub elapsed: Duration,
+    pub seconds: f64,
     /// None where the process is not known.
     pub cpu: Option<Cpu>,
     pub resident_kib: Option<f64>,
-    /// In ns.
-    pub latency: Option<Histogram<u64>>,
+    pub latency: Option<Latency>,
+}
+
+/// Quantiles, and the milliseconds that stand there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Latency(pub Vec<(f64, f64)>);
+
+impl Latency {
+    /// Of times in ns.
+    pub fn of(times: &Histogram<u64>) -> Latency {
+        Latency(QUANTILES.map(|quantile| (quantile, times.value_at_quantile(quantile) as f64 / 1e6)).into())
+    }
+
+    /// In ms.
+    pub fn at(&self, quantile: f64) -> f64 {
+        self.0.iter().find(|(at, _)| *at >= quantile).unwrap().1
+    }
 }
 
 impl Run {
@@ -92,24 +111,30 @@ impl Run {
     }
 
     pub fn throughput(&self) -> f64 {
-        self.work.amount * self.work.unit.throughput_scale() / self.elapsed.as_secs_f64()
+        self.work.amount * self.work.unit.throughput_scale() / self.seconds
     }
 }
 
-/// Measures what the server spends on what `act` asks of it. `act` gives the work that was done.
+/// Measures what the server spends on what `act` asks of it, when it has done what was left from before. `act` gives the
+/// work that was done.
 pub fn run(server: &Server, act: impl FnOnce() -> Work) -> Run {
     server.settle();
+    run_beside(server, act)
+}
+
+/// As [`run`], of a server that others keep busy.
+pub fn run_beside(server: &Server, act: impl FnOnce() -> Work) -> Run {
     let before = server.account.map(|account| account.now());
     let started = Instant::now();
     let work = act();
-    let elapsed = started.elapsed();
+    let seconds = started.elapsed().as_secs_f64();
     let cpu = server.account.zip(before).map(|(account, before)| account.since(before));
     let resident_kib = server.account.map(|account| account.resident_kib());
-    Run { work, elapsed, cpu, resident_kib, latency: None }
+    Run { work, seconds, cpu, resident_kib, latency: None }
 }
 
 /// The runs of one side.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Side {
     pub name: String,
     pub runs: Vec<Run>,
@@ -125,12 +150,13 @@ impl Side {
         self.median(|run| run.cpu.map(|cpu| run.per_unit(part(cpu))))
     }
 
-    /// Of all runs together.
-    pub fn latency(&self) -> Option<Histogram<u64>> {
-        let mut latencies = self.runs.iter().filter_map(|run| run.latency.as_ref());
-        let mut all = latencies.next()?.clone();
-        latencies.for_each(|latency| all.add(latency).unwrap());
-        Some(all)
+    /// The median of the runs at each quantile.
+    pub fn latency(&self) -> Option<Latency> {
+        let first = self.runs.first()?.latency.as_ref()?;
+        let median = |&(quantile, _): &(f64, f64)| {
+            Some((quantile, self.median(|run| run.latency.as_ref().map(|latency| latency.at(quantile)))?))
+        };
+        first.0.iter().map(median).collect::<Option<_>>().map(Latency)
     }
 }
 
@@ -175,7 +201,7 @@ impl Compared {
 }
 
 /// The middle of some values, and how far they reach.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Spread {
     pub median: f64,
     pub min: f64,

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
+
 /// Measures a broker beside what the machine can do at best.
 ///
 /// Broker and raw limit run in turn, on the same bytes and the same number of sockets; ratios are the result, absolute
@@ -32,12 +34,22 @@ pub struct Options {
     /// How much each run of a bulk scenario moves.
     #[arg(long, value_name = "MIB")]
     pub mib: Option<u64>,
+    /// The largest log that growth-log measures: 20, or 1 in the short form.
+    #[arg(long, value_name = "GIB")]
+    pub log_gib: Option<f64>,
     /// Where data directories are made; it should be on a disk. Without it, in cargo's target directory.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Write all that was measured.
+    /// Write all that was measured, every run of it.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Measure everything and write performance.md with its plots, into the project's docs or into DIR.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = DOCS)]
+    #[arg(conflicts_with = "names")]
+    pub docs: Option<PathBuf>,
+    /// Measure nothing, and report what an earlier --json wrote.
+    #[arg(long, value_name = "FILE", conflicts_with = "names")]
+    pub from: Option<PathBuf>,
     /// Cargo says so of every bench.
     #[arg(long, hide = true)]
     bench: bool,

@@ -1,5 +1,7 @@
 //! The frame: what a scenario is, and what it gives.
 
+use serde::{Deserialize, Serialize};
+
 use crate::lab::Lab;
 use crate::measure::{Side, Spread};
 
@@ -14,11 +16,12 @@ pub struct Scenario {
 }
 
 /// A figure, and what it must reach.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
     /// What was done: `produce, 1 MiB batches, 6 partitions`.
     pub load: String,
     /// What is judged: `CPU over the raw sink's`.
-    pub figure: &'static str,
+    pub figure: String,
     /// None where it could not be measured: CPU, of a process that is not known.
     pub reached: Option<Spread>,
     pub unit: FigureUnit,
@@ -29,7 +32,7 @@ pub struct Row {
     pub notes: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FigureUnit {
     Ratio,
     Milliseconds,
@@ -48,7 +51,7 @@ impl FigureUnit {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Target {
     AtMost(f64),
     Below(f64),

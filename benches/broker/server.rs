@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 /// A process counts as quiet when it has used less than this in [`QUIET_TIME`].
 const QUIET_CPU: Duration = Duration::from_micros(200);
@@ -85,7 +86,7 @@ impl Drop for Server {
 }
 
 /// Processor seconds.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Cpu {
     pub user: f64,
     pub system: f64,

@@ -18,7 +18,7 @@ use crate::client::frames::{self, Position, Session, Shape};
 use crate::client::pace::{self, Schedule};
 use crate::data::{self, Topic};
 use crate::lab::Lab;
-use crate::measure::{self, Run, Side, Spread, Work};
+use crate::measure::{self, Latency, Run, Side, Spread, Work};
 use crate::scenario::{FigureUnit, Row, Scenario};
 use crate::server::Server;
 
@@ -59,11 +59,11 @@ fn run(lab: &Lab) -> Vec<Row> {
         forget(data.path());
         sides[2].runs.push(beside(&broker, &old, time, || forget(data.path())));
     }
-    let p99 = |run: &Run| run.latency.as_ref().unwrap().value_at_quantile(0.99) as f64;
+    let p99 = |run: &Run| run.latency.as_ref().unwrap().at(0.99);
     let pairs = sides[2].runs.iter().zip(&sides[0].runs);
     vec![Row {
         load: "paced producer beside a cold catch-up".to_owned(),
-        figure: "99th percentile of the answers over that alone",
+        figure: "99th percentile of the answers over that alone".to_owned(),
         reached: Spread::of(pairs.map(|(cold, alone)| p99(cold) / p99(alone))),
         unit: FigureUnit::Ratio,
         target: None,
@@ -90,10 +90,10 @@ fn beside(broker: &Server, old: &Old, time: Duration, again: impl Fn() + Sync) -
 
 fn paced(broker: &Server, time: Duration) -> Run {
     let frame = frames::produce(PACED, 0, &SMALL.batch());
-    let schedule = Schedule::of(PERIOD, time);
     let mut answers = None;
-    let run = measure::run(broker, || {
-        answers = Some(pace::exchange(broker.address, &frame, schedule).answers);
+    let run = measure::run_beside(broker, || {
+        let schedule = Schedule::of(PERIOD, time);
+        answers = Some(Latency::of(&pace::exchange(broker.address, &frame, schedule).answers));
         Work::requests(schedule.count.into())
     });
     Run { latency: answers, ..run }

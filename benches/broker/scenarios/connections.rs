@@ -17,7 +17,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     let each = (0..lab.full_or_short(3, 1)).filter_map(|_| memory_of_each(lab, connections));
     vec![Row {
         load: format!("{connections} idle connections"),
-        figure: "resident memory of each",
+        figure: "resident memory of each".to_owned(),
         reached: Spread::of(each),
         unit: FigureUnit::KiB,
         target: Some(Target::AtMost(8.0)),

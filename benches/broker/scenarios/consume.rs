@@ -22,7 +22,7 @@ fn row(lab: &Lab, partitions: i32, consumers: usize) -> Row {
     let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     Row {
         load: format!("consume, {}, {}", count(partitions as usize, "partition"), count(consumers, "consumer")),
-        figure: "CPU per GiB over the raw sendfile's",
+        figure: "CPU per GiB over the raw sendfile's".to_owned(),
         reached: compared.cpu_ratio(),
         unit: FigureUnit::Ratio,
         target: Some(Target::AtMost(1.15)),

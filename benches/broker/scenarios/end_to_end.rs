@@ -12,7 +12,7 @@ use crate::client::frames::{self, Position, Session, Shape};
 use crate::client::pace::{self, Schedule};
 use crate::client::{Consumer, Control};
 use crate::lab::{Broker, Lab};
-use crate::measure::{self, Run, Side, Spread, Work};
+use crate::measure::{self, Latency, Run, Side, Spread, Work};
 use crate::raw;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use crate::server::Server;
@@ -39,11 +39,11 @@ fn run(lab: &Lab) -> Vec<Row> {
         let limit = paced(&echo, &frame, lab.run_time(), &mut lateness);
         sides.iter_mut().zip([answers, records, limit]).for_each(|(side, run)| side.runs.push(run));
     }
-    let p99 = |run: &Run| run.latency.as_ref().unwrap().value_at_quantile(0.99) as f64 / 1e6;
+    let p99 = |run: &Run| run.latency.as_ref().unwrap().at(0.99);
     let late = lateness.value_at_quantile(0.99) as f64 / 1e6;
     vec![Row {
         load: "end to end, paced 20,000 records/s".to_owned(),
-        figure: "99th percentile of the answers",
+        figure: "99th percentile of the answers".to_owned(),
         reached: Spread::of(sides[0].runs.iter().map(p99)),
         unit: FigureUnit::Milliseconds,
         target: Some(Target::Below(1.0)),
@@ -70,7 +70,7 @@ fn beside_consumer(broker: &Broker<'_>, time: Duration, lateness: &mut Histogram
         scope.spawn(move || tail(&mut consumer, topic, batch_bytes, starts.recv().unwrap(), records));
         paced_from(&broker.server, &frame, time, lateness, |start| schedule.send(start).unwrap())
     });
-    (run.clone(), Run { latency: Some(records), ..run })
+    (run.clone(), Run { latency: Some(Latency::of(&records)), ..run })
 }
 
 /// Reads the batches as they come, until all have.
@@ -105,7 +105,7 @@ fn paced_from(
         starts(schedule);
         let paced = pace::exchange(server.address, frame, schedule);
         lateness.add(&paced.lateness).unwrap();
-        answers = Some(paced.answers);
+        answers = Some(Latency::of(&paced.answers));
         Work::requests(schedule.count.into())
     });
     Run { latency: answers, ..run }

@@ -43,7 +43,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     let syncs = syncs.median / (PRODUCERS * BATCH.records) as f64;
     vec![Row {
         load: "produce, fsync for each ack, 16 producers".to_owned(),
-        figure: "records/s over the group commit's bound",
+        figure: "records/s over the group commit's bound".to_owned(),
         reached: Spread::of(ratios.map(|(ours, bound)| ours.throughput() / bound.throughput())),
         unit: FigureUnit::Ratio,
         target: Some(Target::AtLeast(0.8)),
@@ -65,5 +65,5 @@ fn produce(broker: &Broker<'_>, requests: u64) -> Run {
 
 fn bound(syncs: Syncs) -> Run {
     let work = Work::records(syncs.count * (PRODUCERS * BATCH.records) as u64);
-    Run { work, elapsed: syncs.elapsed, cpu: None, resident_kib: None, latency: None }
+    Run { work, seconds: syncs.elapsed.as_secs_f64(), cpu: None, resident_kib: None, latency: None }
 }

@@ -34,7 +34,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     let over_a_minute = |used: Duration| used.as_secs_f64() * 1e3 * MINUTE.as_secs_f64() / time.as_secs_f64();
     vec![Row {
         load: "idle, no clients, 1,000 partitions".to_owned(),
-        figure: "CPU over 60 s",
+        figure: "CPU over 60 s".to_owned(),
         reached: used.map(over_a_minute).map(Spread::exactly),
         unit: FigureUnit::Milliseconds,
         target: Some(Target::Below(10.0)),

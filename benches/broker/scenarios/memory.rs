@@ -55,10 +55,10 @@ fn binary(lab: &Lab) -> Row {
     row("release binary", "size, stripped", Some(Spread::exactly(bytes as f64 / (1 << 20) as f64)), 12.0)
 }
 
-fn row(load: &str, figure: &'static str, reached: Option<Spread>, below: f64) -> Row {
+fn row(load: &str, figure: &str, reached: Option<Spread>, below: f64) -> Row {
     Row {
         load: load.to_owned(),
-        figure,
+        figure: figure.to_owned(),
         reached,
         unit: FigureUnit::MiB,
         target: Some(Target::Below(below)),

@@ -32,7 +32,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     );
     vec![Row {
         load: "produce, 10,000 partitions in turn".to_owned(),
-        figure: "CPU per request over 10 partitions",
+        figure: "CPU per request over 10 partitions".to_owned(),
         reached: compared.cpu_ratio(),
         unit: FigureUnit::Ratio,
         target: Some(Target::AtMost(1.5)),
@@ -41,7 +41,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     }]
 }
 
-fn write(server: &Server, topic: &Topic<'_>, requests: u64) -> Run {
+pub fn write(server: &Server, topic: &Topic<'_>, requests: u64) -> Run {
     let load = Load { partitions: topic.partitions, connections: CONNECTIONS, in_flight: IN_FLIGHT, shape: RECORD };
     let mut lanes = load.connect(server, &topic.name);
     measure::run(server, || {

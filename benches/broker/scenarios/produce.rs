@@ -93,7 +93,7 @@ fn row(lab: &Lab, name: &str, load: Load, at_most: f64) -> Row {
     let compared = beside_sink(lab, load, lab.run_bytes());
     Row {
         load: name.to_owned(),
-        figure: "CPU per GiB over the raw sink's",
+        figure: "CPU per GiB over the raw sink's".to_owned(),
         reached: compared.cpu_ratio(),
         unit: FigureUnit::Ratio,
         target: Some(Target::AtMost(at_most)),

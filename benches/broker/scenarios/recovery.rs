@@ -41,7 +41,7 @@ fn run(lab: &Lab) -> Vec<Row> {
         });
         Row {
             load: format!("start after an unclean stop, {mib} MiB, {name}"),
-            figure: "spawn to first answered ApiVersions",
+            figure: "spawn to first answered ApiVersions".to_owned(),
             reached: Spread::of(starts),
             unit: FigureUnit::Milliseconds,
             target: None,

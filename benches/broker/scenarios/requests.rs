@@ -26,7 +26,7 @@ pub const SINGLE: Scenario = Scenario {
         let notes = notes.into_iter().collect();
         vec![Row {
             load: "produce, single 100 B records, 16 connections".to_owned(),
-            figure: "CPU per request over the echo server's",
+            figure: "CPU per request over the echo server's".to_owned(),
             reached: compared.cpu_ratio(),
             unit: FigureUnit::Ratio,
             target: Some(Target::AtMost(2.5)),

@@ -6,7 +6,7 @@ use crate::client::frames::{self, Position, Session};
 use crate::client::{Consumer, pace};
 use crate::data::{self, Topic};
 use crate::lab::Lab;
-use crate::measure::{self, Compared, Run, Work};
+use crate::measure::{self, Compared, Latency, Run, Work};
 use crate::scenario::{FigureUnit, Row, Scenario};
 use crate::server::Server;
 
@@ -37,7 +37,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     );
     vec![Row {
         load: "fetch at random offsets".to_owned(),
-        figure: "CPU per fetch over 1,000 batches",
+        figure: "CPU per fetch over 1,000 batches".to_owned(),
         reached: compared.cpu_ratio(),
         unit: FigureUnit::Ratio,
         target: None,
@@ -64,5 +64,5 @@ fn seek(broker: &Server, batches: u64, fetches: u64) -> Run {
         }
         Work::fetches(fetches)
     });
-    Run { latency: Some(latency), ..run }
+    Run { latency: Some(Latency::of(&latency)), ..run }
 }

@@ -52,7 +52,7 @@ fn full(lab: &Lab) -> Row {
 fn row(load: &str, reached: Option<Spread>, below: f64) -> Row {
     Row {
         load: load.to_owned(),
-        figure: "spawn to first answered ApiVersions",
+        figure: "spawn to first answered ApiVersions".to_owned(),
         reached,
         unit: FigureUnit::Milliseconds,
         target: Some(Target::Below(below)),

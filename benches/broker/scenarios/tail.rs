@@ -35,7 +35,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     let (ours, few) = (each(&compared.ours), each(&compared.others[0]));
     vec![Row {
         load: "consume, tail, 1,000 subscribed, 5 active".to_owned(),
-        figure: "CPU per fetch over 5 subscribed, 5 active",
+        figure: "CPU per fetch over 5 subscribed, 5 active".to_owned(),
         reached: compared.cpu_ratio(),
         unit: FigureUnit::Ratio,
         target: Some(Target::AtMost(1.3)),
@@ -45,18 +45,33 @@ fn run(lab: &Lab) -> Vec<Row> {
 }
 
 /// So many subscribed partitions beside the active ones alone.
-pub fn beside_few(lab: &Lab, subscribed: i32) -> Compared {
+fn beside_few(lab: &Lab, many: i32) -> Compared {
     let broker = lab.broker();
-    let mut sides = [subscribed, ACTIVE].map(|count| Side { name: format!("{count} subscribed"), runs: vec![] });
+    let [mut ours, mut few] = [many, ACTIVE].map(side);
     for _ in 0..lab.rounds() {
-        let producer = produce(&broker, &broker.topic(ACTIVE), lab.run_time(), || 0);
-        for (side, subscribed) in sides.iter_mut().zip([subscribed, ACTIVE]) {
-            let run = tail(&broker, &broker.topic(subscribed), lab.run_time());
-            side.runs.push(without(run, &producer));
-        }
+        let producer = producer_alone(lab, &broker, ACTIVE);
+        ours.runs.push(without(tail(lab, &broker, many), &producer));
+        few.runs.push(without(tail(lab, &broker, ACTIVE), &producer));
     }
-    let [ours, few] = sides;
     Compared { ours, others: vec![few] }
+}
+
+/// So many subscribed partitions by themselves.
+pub fn subscribed(lab: &Lab, count: i32) -> Side {
+    let broker = lab.broker();
+    let runs = (0..lab.rounds()).map(|_| {
+        let producer = producer_alone(lab, &broker, count);
+        without(tail(lab, &broker, count), &producer)
+    });
+    Side { runs: runs.collect(), ..side(count) }
+}
+
+fn side(subscribed: i32) -> Side {
+    Side { name: format!("{subscribed} subscribed"), runs: vec![] }
+}
+
+fn producer_alone(lab: &Lab, broker: &Broker<'_>, partitions: i32) -> Run {
+    produce(broker, &broker.topic(partitions), lab.run_time(), || 0)
 }
 
 /// What is left of a run when the producer's share is taken off.
@@ -69,8 +84,9 @@ fn without(run: Run, producer: &Run) -> Run {
 }
 
 fn active(topic: &Topic<'_>) -> impl Iterator<Item = i32> + use<> {
-    let step = topic.partitions / ACTIVE;
-    (0..ACTIVE).map(move |index| index * step)
+    let count = ACTIVE.min(topic.partitions);
+    let step = topic.partitions / count;
+    (0..count).map(move |index| index * step)
 }
 
 /// One record for each active partition, in one request, whenever it is due. `consume` runs beside it, and tells how often
@@ -88,13 +104,14 @@ fn produce(broker: &Broker<'_>, topic: &Topic<'_>, time: Duration, consume: impl
     })
 }
 
-fn tail(broker: &Broker<'_>, topic: &Topic<'_>, time: Duration) -> Run {
+fn tail(lab: &Lab, broker: &Broker<'_>, subscribed: i32) -> Run {
+    let (topic, time) = (broker.topic(subscribed), lab.run_time());
     let mut consumer = Consumer::connect(broker.server.address);
     let all: Vec<Position> = (0..topic.partitions).map(|partition| Position::new(partition, 0)).collect();
     let id = consumer.fetch(&frames::fetch(&topic.name, Session::NEW, &all), |_| ());
     let batch_bytes = BATCH.batch().bytes.len() as u64;
-    let left = u64::from(Schedule::of(PERIOD, time).count) * ACTIVE as u64;
-    produce(broker, topic, time, || read(&mut consumer, &topic.name, id, batch_bytes, left))
+    let left = u64::from(Schedule::of(PERIOD, time).count) * active(&topic).count() as u64;
+    produce(broker, &topic, time, || read(&mut consumer, &topic.name, id, batch_bytes, left))
 }
 
 /// Fetches until so many batches have come. Each fetch names the partitions whose offset the one before has moved.
