@@ -24,6 +24,7 @@ mod scenarios;
 mod server;
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -66,11 +67,14 @@ fn selection(options: &Options) -> Result<Selection, String> {
 }
 
 fn measure(lab: &Lab, selection: &Selection) -> Report {
+    let started = Instant::now();
+    let progress = |name: &str| eprintln!("{:>5.0} s  {name}", started.elapsed().as_secs_f64());
     let machine = Machine::here(lab.scratch_root());
     println!("{}\n", machine.describe());
     let mut report = Report { machine, short: lab.options.short, rows: vec![], growth: vec![] };
     for scenario in &selection.scenarios {
         if runs_here(lab, scenario.name, scenario.own_broker) {
+            progress(scenario.name);
             let rows = (scenario.run)(lab);
             rows.iter().for_each(report::print);
             report.rows.extend(rows);
@@ -78,11 +82,13 @@ fn measure(lab: &Lab, selection: &Selection) -> Report {
     }
     for sweep in &selection.sweeps {
         if runs_here(lab, sweep.name, sweep.own_broker) {
+            progress(sweep.name);
             let growth = (sweep.run)(lab);
             report::print_growth(&growth);
             report.growth.push(growth);
         }
     }
+    progress("done");
     report
 }
 

@@ -1,10 +1,11 @@
 //! How many connections take part.
 
 use crate::lab::Lab;
+use crate::report::grouped;
 use crate::scenarios::produce::Load;
 use crate::scenarios::requests::{self, RECORD};
 
-use super::{Axis, Growth, Sweep, grouped};
+use super::{Axis, Growth, Sweep};
 
 const CONNECTIONS: [usize; 5] = [1, 10, 100, 1_000, 5_000];
 const PARTITIONS: i32 = 10;

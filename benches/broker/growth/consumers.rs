@@ -1,9 +1,10 @@
 //! How many consumers read the same data.
 
 use crate::lab::Lab;
+use crate::report::grouped;
 use crate::scenarios::consume;
 
-use super::{Axis, Growth, Sweep, grouped};
+use super::{Axis, Growth, Sweep};
 
 const CONSUMERS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 

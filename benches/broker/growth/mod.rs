@@ -86,10 +86,3 @@ fn beside_limit<T: Copy>(values: &[T], limit: &str, mut compare: impl FnMut(T) -
     }
     vec![ours, others]
 }
-
-/// 12,000 as people write it.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
-    groups.collect::<Vec<_>>().join(",")
-}

@@ -1,9 +1,10 @@
 //! How many partitions there are: written in turn, and subscribed by a consumer that tails a few of them.
 
 use crate::lab::Lab;
+use crate::report::grouped;
 use crate::scenarios::{partitions, tail};
 
-use super::{Axis, Curve, Growth, Part, Sweep, grouped};
+use super::{Axis, Curve, Growth, Part, Sweep};
 
 const PARTITIONS: [i32; 5] = [1, 10, 100, 1_000, 10_000];
 

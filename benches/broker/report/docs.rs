@@ -6,7 +6,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::{Report, plots, table};
-use crate::growth::Growth;
+use crate::growth::{Curve, Growth};
 use crate::measure::Side;
 use crate::scenario::Row;
 
@@ -34,7 +34,7 @@ pub fn write(report: &Report, docs: &Path) {
 fn place(line: &str, report: &Report) -> Option<String> {
     let name = line.strip_prefix("{{")?.strip_suffix("}}")?;
     let text = match name {
-        "machine" => report.machine.describe(),
+        "machine" => machine(report),
         "targets" => judged(report),
         "others" => unjudged(report),
         "sides" => compared(report),
@@ -45,6 +45,11 @@ fn place(line: &str, report: &Report) -> Option<String> {
         }
     };
     Some(text.trim_end().to_owned())
+}
+
+fn machine(report: &Report) -> String {
+    let short = "**Measured in the short form, whose figures mean nothing.** ";
+    format!("{}{}.", if report.short { short } else { "" }, report.machine.describe())
 }
 
 /// The rows that a raw limit stands beside.
@@ -107,10 +112,18 @@ fn latencies(report: &Report) -> String {
 fn grown(growth: &Growth) -> String {
     let mut text = format!("![{}]({FOLDER}/{}.svg)\n\n", growth.title, growth.name);
     let row = |name: &str, cells: Vec<String>| format!("| {name} | {} |\n", cells.join(" | "));
-    text += &row(&growth.y, growth.x.names.clone());
-    text += &format!("|---|{}\n", "---:|".repeat(growth.x.names.len()));
+    let names = growth.x.names.iter().cloned().chain(["last over first".to_owned()]);
+    text += &row(&growth.y, names.collect());
+    text += &format!("|---|{}\n", "---:|".repeat(growth.x.names.len() + 1));
     for curve in &growth.curves {
-        text += &row(&curve.name, curve.points.iter().map(|point| table::median(*point)).collect());
+        let points = curve.points.iter().map(|point| table::median(*point));
+        text += &row(&curve.name, points.chain([grown_by(curve)]).collect());
     }
     text
+}
+
+fn grown_by(curve: &Curve) -> String {
+    let ends = curve.points.first().zip(curve.points.last());
+    let ends = ends.and_then(|(first, last)| Some((first.as_ref()?.median, last.as_ref()?.median)));
+    ends.map_or("–".to_owned(), |(first, last)| format!("× {}", table::digits(last / first)))
 }

@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::scenario::Row;
 
 pub use docs::write as write_docs;
-pub use table::{figure, print, print_growth, summary};
+pub use table::{figure, grouped, print, print_growth, summary};
 
 /// How the broker's side is named where a raw limit stands beside it.
 pub const BROKER: &str = "broker";

@@ -101,3 +101,10 @@ fn context(side: &Side) -> String {
     }
     text
 }
+
+/// 12,000 as people write it.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
+    groups.collect::<Vec<_>>().join(",")
+}

@@ -3,6 +3,7 @@
 use crate::client::Control;
 use crate::lab::Lab;
 use crate::measure::Spread;
+use crate::report::grouped;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 
 pub const IDLE: Scenario = Scenario {
@@ -16,7 +17,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     let connections = lab.full_or_short(5_000, 1_000);
     let each = (0..lab.full_or_short(3, 1)).filter_map(|_| memory_of_each(lab, connections));
     vec![Row {
-        load: format!("{connections} idle connections"),
+        load: format!("{} idle connections", grouped(connections as u64)),
         figure: "resident memory of each".to_owned(),
         reached: Spread::of(each),
         unit: FigureUnit::KiB,

@@ -7,6 +7,7 @@ use crate::client::Control;
 use crate::data::{self, Topic};
 use crate::lab::Lab;
 use crate::measure::Spread;
+use crate::report::grouped;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use crate::server::Server;
 
@@ -46,7 +47,7 @@ fn full(lab: &Lab) -> Row {
         broker.stop();
         milliseconds
     });
-    row(&format!("start with {partitions} partitions"), Spread::of(starts), 300.0)
+    row(&format!("start with {} partitions", grouped(partitions as u64)), Spread::of(starts), 300.0)
 }
 
 fn row(load: &str, reached: Option<Spread>, below: f64) -> Row {

@@ -50,8 +50,3 @@ fn totals(side: &Side) -> Option<crate::server::Cpu> {
     let [user, system] = [side.cpu_per_unit(|cpu| cpu.user)?, side.cpu_per_unit(|cpu| cpu.system)?];
     Some(crate::server::Cpu { user, system })
 }
-
-fn faded(colour: RGBColor) -> RGBColor {
-    let mixed = |part: u8| 255 - (255 - part) / 2;
-    RGBColor(mixed(colour.0), mixed(colour.1), mixed(colour.2))
-}

@@ -10,6 +10,8 @@ const MARGIN_LEFT: i32 = 70;
 const MARGIN_RIGHT: i32 = 30;
 const TOP: i32 = 64;
 const BOTTOM: i32 = 60;
+/// What an axis shows at least, from its lower end to its upper one.
+const DECADE: f64 = 10.0;
 
 /// The place of a picture's axes, both logarithmic, or the lower one even steps.
 struct Frame<'a> {
@@ -21,7 +23,9 @@ impl<'a> Frame<'a> {
     fn new(svg: &'a mut String, title: &str, y_label: &str, values: impl Iterator<Item = f64>) -> Frame<'a> {
         let canvas = canvas(svg, WIDTH, HEIGHT);
         let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
-        let frame = Frame { canvas, y_range: (low / 1.6, high * 1.4) };
+        // What is nearly flat is to look flat.
+        let room = (DECADE / (high / low)).sqrt().max(1.3);
+        let frame = Frame { canvas, y_range: (low / room, high * room) };
         left(&frame.canvas, title, (MARGIN_LEFT, 16), INK);
         left(&frame.canvas, y_label, (MARGIN_LEFT, 40), FAINT);
         for tick in frame.ticks() {
@@ -68,10 +72,10 @@ impl<'a> Frame<'a> {
     fn legend(&self, names: &[(&str, RGBColor)]) {
         let mut end = WIDTH as i32 - MARGIN_RIGHT;
         for (name, colour) in names.iter().rev() {
-            right(&self.canvas, name, (end, 40), INK);
-            end -= name.chars().count() as i32 * 8 + 12;
-            dot(&self.canvas, (end, 40), *colour);
-            end -= 22;
+            end -= name.chars().count() as i32 * LETTER;
+            left(&self.canvas, name, (end, 40), INK);
+            dot(&self.canvas, (end - 12, 40), *colour);
+            end -= 36;
         }
     }
 }

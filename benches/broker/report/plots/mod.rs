@@ -23,7 +23,9 @@ const MET: RGBColor = RGBColor(21, 128, 61);
 const MISSED: RGBColor = RGBColor(190, 40, 30);
 
 const FONT: &str = "sans-serif";
-const TEXT_SIZE: i32 = 14;
+const TEXT_SIZE: i32 = 16;
+/// About, of one letter: what shows the picture has the font.
+const LETTER: i32 = 7;
 
 type Canvas<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
@@ -61,4 +63,10 @@ fn bar(canvas: &Canvas<'_>, from: (i32, i32), to: (i32, i32), colour: RGBColor) 
 
 fn dot(canvas: &Canvas<'_>, at: (i32, i32), colour: RGBColor) {
     canvas.draw(&Circle::new(at, 5, colour.filled())).unwrap();
+}
+
+/// Half way to white.
+fn faded(colour: RGBColor) -> RGBColor {
+    let mixed = |part: u8| 255 - (255 - part) / 2;
+    RGBColor(mixed(colour.0), mixed(colour.1), mixed(colour.2))
 }

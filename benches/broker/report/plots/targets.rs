@@ -19,14 +19,14 @@ pub fn targets(rows: &[Row]) -> String {
     let height = TOP + ROW * judged.len() as i32 + 20;
     let mut svg = String::new();
     let canvas = canvas(&mut svg, WIDTH, height as u32);
-    for (value, name) in [(0.1, "a tenth"), (1.0, "target"), (10.0, "ten times")] {
-        let x = x_of(value);
-        let (colour, width) = if value == 1.0 { (INK, 2) } else { (GRID, 1) };
-        line(&canvas, (x, TOP - 16), (x, height - 10), colour, width);
-        centre(&canvas, name, (x, TOP - 28), if value == 1.0 { INK } else { FAINT });
+    for (value, name) in [(0.1, "a tenth of it"), (1.0, "target"), (10.0, "ten times it")] {
+        let is_target = value == 1.0;
+        let (colour, width) = if is_target { (INK, 2) } else { (GRID, 1) };
+        line(&canvas, (x_of(value), TOP - 16), (x_of(value), height - 10), colour, width);
+        centre(&canvas, name, (x_of(value), TOP - 28), if is_target { INK } else { FAINT });
     }
-    left(&canvas, "better", (x_of(RANGE.0), TOP - 28), FAINT);
-    right(&canvas, "worse", (x_of(RANGE.1), TOP - 28), FAINT);
+    centre(&canvas, "← better", (x_of(0.4), TOP - 28), FAINT);
+    centre(&canvas, "worse →", (x_of(2.5), TOP - 28), FAINT);
     for (index, (row, target, reached)) in judged.into_iter().enumerate() {
         let y = TOP + ROW * index as i32 + ROW / 2;
         let is_met = target.is_met(reached.median);
@@ -34,9 +34,9 @@ pub fn targets(rows: &[Row]) -> String {
         right(&canvas, &row.load, (LABELS - 14, y), INK);
         line(&canvas, (x_of(RANGE.0), y), (x_of(RANGE.1), y), GRID, 1);
         let [low, high] = [reached.min, reached.max].map(|value| x_of(share(target, value)));
-        bar(&canvas, (low.min(high), y - 3), (low.max(high), y + 3), colour.mix_with_white());
+        bar(&canvas, (low.min(high), y - 3), (low.max(high), y + 3), faded(colour));
         dot(&canvas, (x_of(share(target, reached.median)), y), colour);
-        let figure = format!("{} {}", table::value(reached.median, row.unit), table::target(row));
+        let figure = format!("{} ({})", table::value(reached.median, row.unit), table::target(row));
         left(&canvas, &figure, (WIDTH as i32 - FIGURES + 14, y), colour);
     }
     drop(canvas);
@@ -55,15 +55,4 @@ fn x_of(share: f64) -> i32 {
     let (low, high) = RANGE;
     let along = (share.clamp(low, high) / low).ln() / (high / low).ln();
     LABELS + (along * f64::from(WIDTH as i32 - LABELS - FIGURES)) as i32
-}
-
-trait MixWithWhite {
-    fn mix_with_white(self) -> RGBColor;
-}
-
-impl MixWithWhite for RGBColor {
-    fn mix_with_white(self) -> RGBColor {
-        let mixed = |part: u8| 255 - (255 - part) / 3;
-        RGBColor(mixed(self.0), mixed(self.1), mixed(self.2))
-    }
 }
