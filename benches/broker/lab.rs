@@ -12,6 +12,9 @@ use crate::server::Server;
 
 const BUILT: &str = env!("CARGO_BIN_EXE_ottla");
 
+/// Partitions of a topic that is not deleted for its own sake.
+const MANY: i32 = 1_000;
+
 pub struct Lab {
     pub options: Options,
     topics: Cell<u32>,
@@ -103,7 +106,9 @@ impl Broker<'_> {
     pub fn topic_with(&self, partitions: i32, configs: &[(&'static str, &'static str)]) -> Topic<'_> {
         let name = self.lab.topic_name();
         Control::connect(self.server.address).create_topic(&name, partitions, configs);
-        Topic { name, partitions, server: &self.server }
+        // Thousands of folders take a while to remove, and those of a broker of ours go with its directory.
+        let is_left = partitions >= MANY && self.lab.options.against.is_none();
+        Topic { name, partitions, server: &self.server, is_left }
     }
 }
 
@@ -112,12 +117,14 @@ pub struct Topic<'a> {
     pub name: String,
     pub partitions: i32,
     server: &'a Server,
+    is_left: bool,
 }
 
 impl Drop for Topic<'_> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !self.is_left && !std::thread::panicking() {
             Control::connect(self.server.address).delete_topic(&self.name);
+            self.server.settle();
         }
     }
 }

@@ -38,6 +38,8 @@ pub enum FigureUnit {
     Milliseconds,
     KiB,
     MiB,
+    /// Of a million bytes.
+    MB,
 }
 
 impl FigureUnit {
@@ -47,6 +49,7 @@ impl FigureUnit {
             FigureUnit::Milliseconds => " ms",
             FigureUnit::KiB => " KiB",
             FigureUnit::MiB => " MiB",
+            FigureUnit::MB => " MB",
         }
     }
 }

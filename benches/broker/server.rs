@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 /// A process counts as quiet when it has used less than this in [`QUIET_TIME`].
 const QUIET_CPU: Duration = Duration::from_micros(200);
 const QUIET_TIME: Duration = Duration::from_millis(20);
-const QUIET_WAIT_MAX: Duration = Duration::from_secs(10);
+const QUIET_WAIT_MAX: Duration = Duration::from_secs(60);
+/// What is waited for a process that cannot be looked at.
+const BLIND_WAIT: Duration = Duration::from_millis(200);
 
 /// A process that serves: the broker, or one of the raw limits. Ended when dropped, if it is ours.
 pub struct Server {
@@ -54,7 +56,7 @@ impl Server {
 
     /// Waits until the process has done what was left to do, so that the next measurement does not pay for it.
     pub fn settle(&self) {
-        let Some(account) = &self.account else { return std::thread::sleep(QUIET_TIME) };
+        let Some(account) = &self.account else { return std::thread::sleep(BLIND_WAIT) };
         let started = Instant::now();
         let mut before = account.total();
         while started.elapsed() < QUIET_WAIT_MAX {

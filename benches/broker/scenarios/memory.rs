@@ -52,7 +52,8 @@ fn producing(lab: &Lab) -> Row {
 
 fn binary(lab: &Lab) -> Row {
     let bytes = std::fs::metadata(lab.binary()).unwrap().len();
-    row("release binary", "size, stripped", Some(Spread::exactly(bytes as f64 / (1 << 20) as f64)), 12.0)
+    let reached = Some(Spread::exactly(bytes as f64 / 1e6));
+    Row { unit: FigureUnit::MB, ..row("release binary", "size, stripped", reached, 12.0) }
 }
 
 fn row(load: &str, figure: &str, reached: Option<Spread>, below: f64) -> Row {

@@ -60,13 +60,10 @@ impl Load {
     pub fn run(&self, broker: &Broker<'_>, requests: u64, work: Work) -> Run {
         let topic = broker.topic(self.partitions);
         let mut lanes = self.connect(&broker.server, &topic.name);
-        let run = measure::run(&broker.server, || {
+        measure::run(&broker.server, || {
             lanes.exchange(requests);
             work
-        });
-        drop((lanes, topic));
-        broker.server.settle();
-        run
+        })
     }
 
     /// As many to a limit, which does not care where they would go.
@@ -76,6 +73,7 @@ impl Load {
             lanes.exchange(requests);
             work
         });
+        // It removes its files when the connections are gone.
         drop(lanes);
         limit.settle();
         run
