@@ -1,0 +1,133 @@
+//! Whether a consumer that reads old data from the disk holds up everybody else: the 99th percentile of a paced producer's
+//! answers with such a consumer beside it, over that without.
+//!
+//! The consumer is paced too: flat out, client and broker would have every processor of a small machine, and the figure would
+//! be the scheduler's. A third kind of phase, in which it reads the same data from the page cache, tells the disk's share from
+//! that of the processors.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use crate::client::Consumer;
+use crate::client::frames::{self, Position, Session, Shape};
+use crate::client::pace::{self, Schedule};
+use crate::data::{self, Topic};
+use crate::lab::Lab;
+use crate::measure::{self, Latency, Run, Side, Spread, Work};
+use crate::scenario::{FigureUnit, Row, Scenario};
+use crate::server::Server;
+
+use super::startup;
+
+const OLD: &str = "old";
+const PACED: &str = "paced";
+const PERIOD: Duration = Duration::from_millis(2);
+const SMALL: Shape = Shape { record_bytes: 100, records: 10 };
+const BYTES_PER_SECOND: f64 = (200 << 20) as f64;
+
+pub const READERS: Scenario = Scenario {
+    name: "cold",
+    about: "a paced producer beside a consumer that reads from the disk: 99th percentile of its answers over that alone",
+    own_broker: true,
+    run,
+};
+
+fn run(lab: &Lab) -> Vec<Row> {
+    let data = lab.scratch();
+    let old = Old { batches: 4 * (lab.run_bytes() >> 20), shape: Shape::of_batch(1 << 20) };
+    let topic = |name: &str, batches, shape: Shape| Topic {
+        name: name.to_owned(),
+        partitions: 1,
+        batches,
+        batch: shape.batch(),
+    };
+    data::make(data.path(), &[topic(OLD, old.batches, old.shape), topic(PACED, 1, SMALL)]);
+    let (broker, _) = startup::start(lab, data.path());
+    let time = lab.full_or_short(Duration::from_secs(10), Duration::from_secs(2));
+    let mut sides = ["alone", "beside a catch-up from the cache", "beside a cold catch-up"]
+        .map(|name| Side { name: name.to_owned(), runs: vec![] });
+    for _ in 0..lab.rounds().min(3) {
+        sides[0].runs.push(paced(&broker, time));
+        // What fits is in the page cache after this.
+        old.read(&broker, f64::INFINITY, &AtomicBool::new(false));
+        sides[1].runs.push(beside(&broker, &old, time, || ()));
+        forget(data.path());
+        sides[2].runs.push(beside(&broker, &old, time, || forget(data.path())));
+    }
+    let p99 = |run: &Run| run.latency.as_ref().unwrap().at(0.99);
+    let pairs = sides[2].runs.iter().zip(&sides[0].runs);
+    vec![Row {
+        load: "paced producer beside a cold catch-up".to_owned(),
+        figure: "99th percentile of the answers over that alone".to_owned(),
+        reached: Spread::of(pairs.map(|(cold, alone)| p99(cold) / p99(alone))),
+        unit: FigureUnit::Ratio,
+        target: None,
+        sides: sides.into(),
+        notes: vec![],
+    }]
+}
+
+/// The producer beside a consumer that begins anew whenever it has come to the end.
+fn beside(broker: &Server, old: &Old, time: Duration, again: impl Fn() + Sync) -> Run {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                old.read(broker, BYTES_PER_SECOND, &stop);
+                again();
+            }
+        });
+        let run = paced(broker, time);
+        stop.store(true, Ordering::Relaxed);
+        run
+    })
+}
+
+fn paced(broker: &Server, time: Duration) -> Run {
+    let frame = frames::produce(PACED, 0, &SMALL.batch());
+    let mut answers = None;
+    let run = measure::run_beside(broker, || {
+        let schedule = Schedule::of(PERIOD, time);
+        answers = Some(Latency::of(&pace::exchange(broker.address, &frame, schedule).answers));
+        Work::requests(schedule.count.into())
+    });
+    Run { latency: answers, ..run }
+}
+
+/// The topic of old data.
+struct Old {
+    batches: u64,
+    shape: Shape,
+}
+
+impl Old {
+    /// Reads it from the beginning, no faster than that, until the end or until told to stop.
+    fn read(&self, broker: &Server, bytes_per_second: f64, stop: &AtomicBool) {
+        let mut consumer = Consumer::connect(broker.address);
+        let batch_bytes = self.shape.batch().bytes.len() as u64;
+        let (started, mut batches) = (Instant::now(), 0);
+        while batches < self.batches && !stop.load(Ordering::Relaxed) {
+            let position =
+                Position { bytes_max: 8 << 20, ..Position::new(0, batches as i64 * self.shape.records as i64) };
+            let mut bytes = 0;
+            consumer.fetch(&frames::fetch(OLD, Session::NONE, &[position]), |fetched| bytes += fetched.bytes);
+            batches += bytes / batch_bytes;
+            let due = Duration::from_secs_f64((batches * batch_bytes) as f64 / bytes_per_second);
+            std::thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+    }
+}
+
+/// Has the kernel forget the old topic's files.
+fn forget(data: &Path) {
+    nix::unistd::sync();
+    for entry in std::fs::read_dir(data.join(format!("{OLD}-0"))).unwrap() {
+        let file = File::open(entry.unwrap().path()).unwrap();
+        posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    }
+}
