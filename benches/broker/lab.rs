@@ -27,15 +27,11 @@ impl Lab {
 
     /// A fresh broker of ours, or the one that runs already.
     pub fn broker(&self) -> Broker<'_> {
-        self.broker_with(&[])
-    }
-
-    pub fn broker_with(&self, overrides: &[&str]) -> Broker<'_> {
         let (server, data) = match self.options.against {
             Some(address) => (Server::running(address, self.options.pid), None),
             None => {
                 let data = self.scratch();
-                (Server::broker(&self.binary(), data.path(), overrides), Some(data))
+                (Server::broker(&self.binary(), data.path()), Some(data))
             }
         };
         Control::connect(server.address).api_versions();

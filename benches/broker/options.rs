@@ -12,7 +12,7 @@ const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs");
 /// Broker and raw limit run in turn, on the same bytes and the same number of sockets; ratios are the result, absolute
 /// figures depend on the machine.
 #[derive(Debug, Parser)]
-#[command(name = "cargo bench --bench broker --", after_help = crate::scenarios::help())]
+#[command(name = "broker", bin_name = "cargo bench --bench broker --", after_help = crate::scenarios::help())]
 pub struct Options {
     /// Scenarios to run; without any, all that have a target. `growth` stands for all sweeps.
     pub names: Vec<String>,

@@ -26,11 +26,10 @@ pub struct Server {
 
 impl Server {
     /// A broker of ours. It may not listen yet.
-    pub fn broker(binary: &Path, data: &Path, overrides: &[&str]) -> Server {
+    pub fn broker(binary: &Path, data: &Path) -> Server {
         let port = free_port();
         let mut command = Command::new(binary);
         command.args(["--listen", &format!("127.0.0.1:{port}"), "--log", "error", "--data"]).arg(data);
-        command.args(overrides.iter().flat_map(|assignment| ["--override", assignment]));
         let child = command.spawn().unwrap_or_else(|error| panic!("{}: {error}", binary.display()));
         Server::ours(child, ([127, 0, 0, 1], port).into())
     }

@@ -9,11 +9,11 @@ use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableT
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
     ApiKey, ApiVersionsRequest, CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
-    MetadataRequest, MetadataResponse,
+    MetadataRequest, MetadataResponse, ProduceResponse,
 };
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
-use super::frames::{decode, frame, topic_name};
+use super::frames::{PRODUCE_VERSION, decode, frame, topic_name};
 
 const UP_WAIT_MAX: Duration = Duration::from_secs(30);
 const LEADERS_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -81,6 +81,13 @@ impl Control {
             DeleteTopicsRequest::default().with_topic_names(vec![topic_name(name)]).with_timeout_ms(TIMEOUT_MS);
         let response: DeleteTopicsResponse = self.call(ApiKey::DeleteTopics, 4, &request);
         assert_eq!(response.responses[0].error_code, 0, "deleting topic {name}");
+    }
+
+    /// Sends a Produce of the version that [`super::frames`] has.
+    pub fn produce(&mut self, frame: &[u8]) {
+        let answer: ProduceResponse = decode(self.exchange(frame), ApiKey::Produce, PRODUCE_VERSION);
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+        partitions.for_each(|partition| assert_eq!(partition.error_code, 0, "Produce: {partition:?}"));
     }
 
     pub fn call<R: Decodable>(&mut self, api: ApiKey, version: i16, request: &impl Encodable) -> R {

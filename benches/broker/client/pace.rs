@@ -49,8 +49,9 @@ pub struct Paced {
     pub lateness: Histogram<u64>,
 }
 
-/// Sends the frame whenever it is due, over one connection, and takes the answers as they come.
-pub fn exchange(address: SocketAddr, frame: &[u8], schedule: Schedule) -> Paced {
+/// Sends the frame whenever it is due, over one connection, and takes the answers as they come. `error_at` is where the error
+/// code stands in them.
+pub fn exchange(address: SocketAddr, frame: &[u8], error_at: usize, schedule: Schedule) -> Paced {
     let mut sending = TcpStream::connect(address).unwrap();
     sending.set_nodelay(true).unwrap();
     let mut receiving = sending.try_clone().unwrap();
@@ -62,6 +63,7 @@ pub fn exchange(address: SocketAddr, frame: &[u8], schedule: Schedule) -> Paced 
                 receiving.read_exact(&mut length).unwrap();
                 answer.resize(i32::from_be_bytes(length) as usize, 0);
                 receiving.read_exact(&mut answer).unwrap();
+                assert_eq!(answer[error_at..error_at + 2], [0, 0], "a request was refused");
                 record(&mut answers, schedule.due(number).elapsed());
             }
             answers

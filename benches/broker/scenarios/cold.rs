@@ -93,7 +93,9 @@ fn paced(broker: &Server, time: Duration) -> Run {
     let mut answers = None;
     let run = measure::run_beside(broker, || {
         let schedule = Schedule::of(PERIOD, time);
-        answers = Some(Latency::of(&pace::exchange(broker.address, &frame, schedule).answers));
+        answers = Some(Latency::of(
+            &pace::exchange(broker.address, &frame, frames::produce_error_at(PACED), schedule).answers,
+        ));
         Work::requests(schedule.count.into())
     });
     Run { latency: answers, ..run }

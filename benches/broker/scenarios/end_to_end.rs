@@ -14,6 +14,7 @@ use crate::client::{Consumer, Control};
 use crate::lab::{Broker, Lab};
 use crate::measure::{self, Latency, Run, Side, Spread, Work};
 use crate::raw;
+use crate::report::figure;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use crate::server::Server;
 
@@ -28,27 +29,31 @@ pub const PACED: Scenario = Scenario {
 };
 
 fn run(lab: &Lab) -> Vec<Row> {
-    let broker = lab.broker();
-    let frame = frames::produce(&lab.topic_name(), 0, &BATCH.batch());
+    let (broker, topic) = (lab.broker(), lab.topic_name());
+    let frame = frames::produce(&topic, 0, &BATCH.batch());
     let echo = raw::echo(answer_bytes(&broker), true);
+    let mut pacing = Pacing::new(lab.run_time(), frames::produce_error_at(&topic));
     let mut sides = ["broker, answer", "broker, record to consumer", "echo, answer"]
         .map(|name| Side { name: name.to_owned(), runs: vec![] });
-    let mut lateness = pace::histogram();
     for _ in 0..lab.rounds() {
-        let (answers, records) = beside_consumer(&broker, lab.run_time(), &mut lateness);
-        let limit = paced(&echo, &frame, lab.run_time(), &mut lateness);
+        let (answers, records) = pacing.beside_consumer(&broker);
+        let limit = pacing.run(&echo, &frame, |_| ());
         sides.iter_mut().zip([answers, records, limit]).for_each(|(side, run)| side.runs.push(run));
     }
     let p99 = |run: &Run| run.latency.as_ref().unwrap().at(0.99);
-    let late = lateness.value_at_quantile(0.99) as f64 / 1e6;
+    let [broker, _, echo] = sides.each_ref().map(|side| Spread::of(side.runs.iter().map(p99)));
+    let late = pacing.lateness.value_at_quantile(0.99) as f64 / 1e6;
     vec![Row {
         load: "end to end, paced 20,000 records/s".to_owned(),
         figure: "99th percentile of the answers".to_owned(),
-        reached: Spread::of(sides[0].runs.iter().map(p99)),
+        reached: broker,
         unit: FigureUnit::Milliseconds,
         target: Some(Target::Below(1.0)),
         sides: sides.into(),
-        notes: vec![format!("the generator itself was late by {late:.2} ms (99th percentile)")],
+        notes: vec![
+            format!("the echo server's: {}", figure(echo.unwrap(), FigureUnit::Milliseconds)),
+            format!("the generator itself was late by {late:.2} ms (99th percentile)"),
+        ],
     }]
 }
 
@@ -57,20 +62,49 @@ fn answer_bytes(broker: &Broker<'_>) -> usize {
     Control::connect(broker.server.address).exchange(&frames::produce(&topic.name, 0, &BATCH.batch())).len()
 }
 
-/// The run as the producer saw it, and as the consumer did.
-fn beside_consumer(broker: &Broker<'_>, time: Duration, lateness: &mut Histogram<u64>) -> (Run, Run) {
-    let topic = broker.topic(1);
-    let batch = BATCH.batch();
-    let frame = frames::produce(&topic.name, 0, &batch);
-    let mut consumer = Consumer::connect(broker.server.address);
-    let mut records = pace::histogram();
-    let run = std::thread::scope(|scope| {
-        let (schedule, starts) = std::sync::mpsc::channel();
-        let (records, topic, batch_bytes) = (&mut records, &topic.name, batch.bytes.len() as u64);
-        scope.spawn(move || tail(&mut consumer, topic, batch_bytes, starts.recv().unwrap(), records));
-        paced_from(&broker.server, &frame, time, lateness, |start| schedule.send(start).unwrap())
-    });
-    (run.clone(), Run { latency: Some(Latency::of(&records)), ..run })
+/// How requests are paced.
+struct Pacing {
+    time: Duration,
+    /// Where the error code stands in an answer.
+    error_at: usize,
+    /// Of the generator, in all runs.
+    lateness: Histogram<u64>,
+}
+
+impl Pacing {
+    fn new(time: Duration, error_at: usize) -> Pacing {
+        Pacing { time, error_at, lateness: pace::histogram() }
+    }
+
+    /// A run as the producer saw it, and as the consumer did.
+    fn beside_consumer(&mut self, broker: &Broker<'_>) -> (Run, Run) {
+        let topic = broker.topic(1);
+        let batch = BATCH.batch();
+        let frame = frames::produce(&topic.name, 0, &batch);
+        let mut consumer = Consumer::connect(broker.server.address);
+        let mut records = pace::histogram();
+        let run = std::thread::scope(|scope| {
+            let (schedule, starts) = std::sync::mpsc::channel();
+            let (records, topic, batch_bytes) = (&mut records, &topic.name, batch.bytes.len() as u64);
+            scope.spawn(move || tail(&mut consumer, topic, batch_bytes, starts.recv().unwrap(), records));
+            self.run(&broker.server, &frame, |start| schedule.send(start).unwrap())
+        });
+        (run.clone(), Run { latency: Some(Latency::of(&records)), ..run })
+    }
+
+    /// `starts` is told the schedule as it begins.
+    fn run(&mut self, server: &Server, frame: &[u8], starts: impl FnOnce(Schedule)) -> Run {
+        let mut answers = None;
+        let run = measure::run(server, || {
+            let schedule = Schedule::of(PERIOD, self.time);
+            starts(schedule);
+            let paced = pace::exchange(server.address, frame, self.error_at, schedule);
+            self.lateness.add(&paced.lateness).unwrap();
+            answers = Some(Latency::of(&paced.answers));
+            Work::requests(schedule.count.into())
+        });
+        Run { latency: answers, ..run }
+    }
 }
 
 /// Reads the batches as they come, until all have.
@@ -86,27 +120,4 @@ fn tail(consumer: &mut Consumer, topic: &str, batch_bytes: u64, schedule: Schedu
             seen += 1;
         }
     }
-}
-
-fn paced(server: &Server, frame: &[u8], time: Duration, lateness: &mut Histogram<u64>) -> Run {
-    paced_from(server, frame, time, lateness, |_| ())
-}
-
-fn paced_from(
-    server: &Server,
-    frame: &[u8],
-    time: Duration,
-    lateness: &mut Histogram<u64>,
-    starts: impl FnOnce(Schedule),
-) -> Run {
-    let mut answers = None;
-    let run = measure::run(server, || {
-        let schedule = Schedule::of(PERIOD, time);
-        starts(schedule);
-        let paced = pace::exchange(server.address, frame, schedule);
-        lateness.add(&paced.lateness).unwrap();
-        answers = Some(Latency::of(&paced.answers));
-        Work::requests(schedule.count.into())
-    });
-    Run { latency: answers, ..run }
 }

@@ -64,7 +64,7 @@ fn row(load: &str, reached: Option<Spread>, below: f64) -> Row {
 
 pub fn start(lab: &Lab, data: &Path) -> (Server, f64) {
     let started = Instant::now();
-    let broker = Server::broker(&lab.binary(), data, &[]);
+    let broker = Server::broker(&lab.binary(), data);
     Control::connect(broker.address).api_versions();
     (broker, started.elapsed().as_secs_f64() * 1e3)
 }

@@ -97,7 +97,7 @@ fn produce(broker: &Broker<'_>, topic: &Topic<'_>, time: Duration, consume: impl
     measure::run(&broker.server, || {
         let fetches = std::thread::scope(|scope| {
             let fetches = scope.spawn(consume);
-            Schedule::of(PERIOD, time).keep(|| drop(producer.exchange(&frame)));
+            Schedule::of(PERIOD, time).keep(|| producer.produce(&frame));
             fetches.join().unwrap()
         });
         Work::fetches(fetches)
