@@ -277,8 +277,11 @@ impl Fetch {
             };
             found = found.saturating_sub(answer.records_len());
             let Some(read) = target.read(&self.limits, found, access) else { return false };
-            found = found.saturating_add(read.records_len());
-            *answer = read;
+            // A batch over the limit went in because it was the first (KIP-74): what came behind it must not take its place.
+            if read.records_len() > 0 || read.error.is_some() || answer.records_len() == 0 {
+                *answer = read;
+            }
+            found = found.saturating_add(answer.records_len());
         }
         true
     }

@@ -20,7 +20,7 @@ use kafka_protocol::messages::{FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use parking_lot::Mutex;
 
-use self::session::Session;
+use self::session::{Session, next_epoch};
 use crate::partition::FetchWait;
 use crate::protocol::ErrorCode;
 use crate::protocol::fetch_wire::{PartitionAnswer, TopicKey};
@@ -66,12 +66,12 @@ pub(super) struct Looked {
 pub struct FetchSessions {
     slots_max: usize,
     sessions: Mutex<HashMap<i32, Arc<Mutex<Session>>>>,
-    remembered: Remembered,
+    count: Count,
 }
 
-/// Counts the partitions of all sessions.
+/// The partitions that all sessions remember.
 #[derive(Debug, Clone, Default)]
-struct Remembered(Arc<AtomicUsize>);
+struct Count(Arc<AtomicUsize>);
 
 /// The session that one fetch runs in.
 #[derive(Debug)]
@@ -82,12 +82,14 @@ pub(super) struct Scope {
     incremental: bool,
     /// There are partitions that need no look.
     has_quiet: bool,
+    /// The epoch that the session then had: it has another one once a later fetch was opened.
+    epoch: i32,
     wait: Arc<FetchWait>,
 }
 
 impl FetchSessions {
     pub fn new(slots_max: usize) -> FetchSessions {
-        FetchSessions { slots_max, sessions: Mutex::default(), remembered: Remembered::default() }
+        FetchSessions { slots_max, sessions: Mutex::default(), count: Count::default() }
     }
 
     /// Finds or makes the session that a request belongs to, and lists what is to be looked at.
@@ -109,7 +111,8 @@ impl FetchSessions {
                 let wait = session.as_ref().map_or_else(FetchWait::new, |(_, session)| session.lock().wait());
                 let look = |(number, (key, wanted))| Looked { number, key, wanted };
                 let looked = wanted.into_iter().enumerate().map(look).collect();
-                Ok((Scope { session, incremental: false, has_quiet: false, wait }, looked))
+                let epoch = next_epoch(INITIAL_EPOCH);
+                Ok((Scope { session, incremental: false, has_quiet: false, epoch, wait }, looked))
             }
             epoch => {
                 let session = self.sessions.lock().get(&id).cloned().ok_or(ErrorCode::FetchSessionIdNotFound)?;
@@ -122,9 +125,9 @@ impl FetchSessions {
                     return Err(error);
                 }
                 let looked = opened.awake();
-                let (has_quiet, wait) = (looked.len() < opened.len(), opened.wait());
+                let (has_quiet, epoch, wait) = (looked.len() < opened.len(), opened.epoch(), opened.wait());
                 drop(opened);
-                Ok((Scope { session: Some((id, session)), incremental: true, has_quiet, wait }, looked))
+                Ok((Scope { session: Some((id, session)), incremental: true, has_quiet, epoch, wait }, looked))
             }
         }
     }
@@ -146,10 +149,10 @@ impl FetchSessions {
             sessions.remove(&id);
         }
         let id = std::iter::repeat_with(random_id).find(|id| *id != NO_SESSION && !sessions.contains_key(id))?;
-        if !self.remembered.claim(wanted.len()) {
+        if !self.count.claim(wanted.len()) {
             return None;
         }
-        let session = Session::new(wanted, by_id, isolation_level, now, self.remembered.clone());
+        let session = Session::new(wanted, by_id, isolation_level, now, self.count.clone());
         let session = Arc::new(Mutex::new(session));
         sessions.insert(id, session.clone());
         Some((id, session))
@@ -188,12 +191,13 @@ impl Scope {
     pub(super) fn without_old_news(&self, mut answers: Vec<PartitionAnswer>) -> Vec<PartitionAnswer> {
         let Some((_, session)) = &self.session else { return answers };
         let mut session = session.lock();
-        answers.retain(|answer| session.tell(&self.wait, answer) || !self.incremental);
+        let is_latest = session.epoch() == self.epoch;
+        answers.retain(|answer| session.tell(&self.wait, is_latest, answer) || !self.incremental);
         answers
     }
 }
 
-impl Remembered {
+impl Count {
     /// Makes room for `count` more partitions, if there is.
     fn claim(&self, count: usize) -> bool {
         let fits = |now: usize| now.checked_add(count).filter(|sum| *sum <= REMEMBERED_MAX);

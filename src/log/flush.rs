@@ -61,8 +61,9 @@ struct Group {
     took: Duration,
 }
 
-/// The part of a sync's time that the next one may be put off by.
+/// The part of a sync's time that the next one may be put off by, and the most that it may be.
 const GATHERING_SHARE: u32 = 4;
+const GATHERING_MAX: Duration = Duration::from_millis(5);
 
 impl Commits {
     fn up_to(durable_end: Offset) -> Commits {
@@ -74,7 +75,7 @@ impl Commits {
     /// the next one, and so on: half of the syncs would be wasted.
     fn gathers_until(&self, now: Instant) -> Option<Instant> {
         let last = self.last?;
-        let until = last.ended + last.took / GATHERING_SHARE;
+        let until = last.ended + (last.took / GATHERING_SHARE).min(GATHERING_MAX);
         (self.arrived < last.arrived.saturating_add(last.size) && now < until).then_some(until)
     }
 
@@ -212,7 +213,10 @@ impl Shared {
     /// Waits for those with whom the next sync is worth sharing; gives how many appends have come by then.
     fn gather(&self) -> u64 {
         let mut commits = self.durability.commits.lock();
-        while let Some(until) = commits.gathers_until(Instant::now()) {
+        // Another sync of the log may have done it meanwhile.
+        while commits.wanted > self.durability.durable_end()
+            && let Some(until) = commits.gathers_until(Instant::now())
+        {
             self.durability.arrival.wait_until(&mut commits, until);
         }
         commits.arrived
@@ -394,5 +398,15 @@ mod tests {
         let (mut commits, ended) = after_a_group_of_16();
         commits.arrived = 17;
         assert_eq!(commits.gathers_until(ended + TOOK / GATHERING_SHARE), None);
+    }
+
+    #[test]
+    fn a_disk_that_stalled_once_puts_nothing_off_for_long() {
+        let (mut commits, began) = (Commits::up_to(Offset::ZERO), Instant::now());
+        let ended = began + Duration::from_secs(10);
+        commits.arrived = 16;
+        commits.synced(16, began, ended);
+        assert_eq!(commits.gathers_until(ended), Some(ended + GATHERING_MAX));
+        assert_eq!(commits.gathers_until(ended + GATHERING_MAX), None);
     }
 }

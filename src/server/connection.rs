@@ -181,15 +181,23 @@ async fn write_replies(
     while slots.recv_many(&mut queued, IN_FLIGHT_MAX as usize).await > 0 {
         for Slot { reply, in_flight } in queued.drain(..) {
             let response = match reply {
-                Outgoing::Ready(response) => response,
+                Outgoing::Ready(response) => Ok(response),
                 Outgoing::Pending(mut pending) => {
                     match poll_fn(|context| Poll::Ready(pending.as_mut().poll(context))).await {
-                        Poll::Ready(response) => response?,
+                        Poll::Ready(response) => response,
                         Poll::Pending => {
                             outbox.send().await?;
-                            pending.await?
+                            pending.await
                         }
                     }
+                }
+            };
+            let response = match response {
+                Ok(response) => response,
+                Err(rejected) => {
+                    // What is answered before it has had its effect.
+                    outbox.send().await?;
+                    return Err(rejected.into());
                 }
             };
             outbox.pieces.extend(response.pieces);

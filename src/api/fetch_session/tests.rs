@@ -115,7 +115,7 @@ fn what_all_sessions_remember_is_bounded_and_given_back() {
     assert_ne!(open(&sessions, request(0, 0, &half[1..])).0.id(), NO_SESSION);
     open(&sessions, request(first.id(), FINAL_EPOCH, &[]));
     drop(first);
-    assert!(sessions.remembered.0.load(Ordering::Relaxed) < REMEMBERED_MAX / 2);
+    assert!(sessions.count.0.load(Ordering::Relaxed) < REMEMBERED_MAX / 2);
 }
 
 #[test]
@@ -172,17 +172,67 @@ fn a_partition_with_something_left_to_read_or_with_an_error_is_not_quiet() {
 }
 
 #[test]
-fn nothing_is_quiet_at_another_isolation_level_or_after_partitions_were_forgotten() {
+fn nothing_is_quiet_at_another_isolation_level() {
     let sessions = FetchSessions::new(10);
     let id = quiet(&sessions, &[(0, 5), (1, 6)]).id();
-    let (before, _) = open(&sessions, request(id, 1, &[]));
-    let (scope, looked) = open(&sessions, request(id, 2, &[]).with_isolation_level(1));
+    let (_, looked) = open(&sessions, request(id, 1, &[]).with_isolation_level(1));
     assert_eq!(looked, [(0, 5), (1, 6)]);
-    scope.without_old_news(vec![answer(0, 5), answer(1, 6)]);
+}
+
+fn forgetting(id: i32, epoch: i32, partitions: Vec<i32>) -> FetchRequest {
     let forgotten =
-        ForgottenTopic::default().with_topic(StrBytes::from_static_str("t").into()).with_partitions(vec![0]);
-    let request = request(id, 3, &[]).with_isolation_level(1).with_forgotten_topics_data(vec![forgotten]);
-    let (_, looked) = open(&sessions, request);
-    assert_eq!(looked, [(1, 6)]);
-    assert!(before.woken(0).is_none(), "its numbers mean other partitions now");
+        ForgottenTopic::default().with_topic(StrBytes::from_static_str("t").into()).with_partitions(partitions);
+    request(id, epoch, &[]).with_forgotten_topics_data(vec![forgotten])
+}
+
+#[test]
+fn forgetting_some_partitions_wakes_no_others_and_one_that_comes_back_is_registered_once() {
+    let sessions = FetchSessions::new(10);
+    let id = quiet(&sessions, &[(0, 5), (1, 6), (2, 7)]).id();
+    let partition = Waiters::default();
+    let (scope, _) = open(&sessions, request(id, 1, &[]));
+    partition.register(scope.wait(), 1);
+    assert_eq!(open(&sessions, forgetting(id, 2, vec![1])).1, []);
+    let (scope, looked) = sessions.open(request(id, 3, &[(1, 6)]), false, Instant::now()).unwrap();
+    assert_eq!(looked.iter().map(|it| (it.number, it.key.index)).collect::<Vec<_>>(), [(1, 1)], "by its old number");
+    partition.register(scope.wait(), 1);
+    partition.wake();
+    assert_eq!(scope.wait().take_news(), [1]);
+}
+
+#[test]
+fn news_of_a_forgotten_partition_are_none() {
+    let sessions = FetchSessions::new(10);
+    let id = quiet(&sessions, &[(0, 5), (1, 6)]).id();
+    let partition = Waiters::default();
+    let (scope, _) = open(&sessions, request(id, 1, &[]));
+    partition.register(scope.wait(), 1);
+    open(&sessions, forgetting(id, 2, vec![1]));
+    partition.wake();
+    assert!(scope.woken(1).is_none());
+    assert_eq!(open(&sessions, request(id, 3, &[])).1, []);
+}
+
+#[test]
+fn numbers_of_many_forgotten_partitions_are_given_up_and_then_all_are_looked_at() {
+    let sessions = FetchSessions::new(10);
+    let many: Vec<(i32, i64)> = (0..200).map(|index| (index, 5)).collect();
+    let id = quiet(&sessions, &many).id();
+    let (before, _) = open(&sessions, request(id, 1, &[]));
+    let (after, looked) = open(&sessions, forgetting(id, 2, (1..200).collect()));
+    assert_eq!(looked, [(0, 5)]);
+    assert!(before.woken(0).is_none(), "it no longer waits for the session");
+    after.without_old_news(vec![answer(0, 5)]);
+    assert_eq!(open(&sessions, request(id, 3, &[])).1, []);
+}
+
+#[test]
+fn an_answer_that_is_late_makes_nothing_quiet() {
+    let sessions = FetchSessions::new(10);
+    let id = quiet(&sessions, &[(0, 5)]).id();
+    let (late, _) = open(&sessions, request(id, 1, &[(0, 5)]));
+    let (latest, _) = open(&sessions, request(id, 2, &[]));
+    late.without_old_news(vec![answer(0, 5)]);
+    assert_eq!(open(&sessions, request(id, 3, &[])).1, [(0, 5)]);
+    drop(latest);
 }
