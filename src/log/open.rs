@@ -272,7 +272,7 @@ impl Loading {
             view: RwLock::new(view),
             epochs: RwLock::new(self.epochs),
             durability: Durability::up_to(recovery_point),
-            cold: Mutex::new(None),
+            cold: Mutex::default(),
             moved: AtomicBool::new(false),
         });
         let age = Age::starting(self.now, &self.options.config);

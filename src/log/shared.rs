@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::cold::{self, ColdRun};
+use super::cold::{self, ColdRuns, Passed};
 use super::epoch_cache::EpochCache;
 use super::error::{IoContext, LogError};
 use super::flush::Durability;
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) view: RwLock<View>,
     pub(super) epochs: RwLock<EpochCache>,
     pub(super) durability: Durability,
-    pub(super) cold: Mutex<Option<ColdRun>>,
+    pub(super) cold: Mutex<ColdRuns>,
     /// The log goes on in another log dir; these files are gone.
     pub(super) moved: AtomicBool,
 }
@@ -67,7 +67,7 @@ impl Shared {
     /// Whether a slice may be sent right away: it is in the page cache, and nothing has to be cleared up behind it.
     pub(super) fn is_warm(&self, slice: &FileSlice) -> Result<bool, LogError> {
         let is_cached = cold::is_cached(slice).at(&self.dir)?;
-        Ok(is_cached && !self.cold.lock().as_ref().is_some_and(|run| run.has_much_behind(slice)))
+        Ok(is_cached && !self.cold.lock().has_much_behind(slice))
     }
 
     /// Brings what a reader is given from `offset` on into the page cache, where it is not. Blocking.
@@ -76,7 +76,9 @@ impl Shared {
             return Ok(());
         }
         if self.view().bytes_from(offset) > cold::FAR_FROM_TAIL {
-            ColdRun::go_on(&mut self.cold.lock(), slice).at(&self.dir)?;
+            // Dropped without the lock, which workers take.
+            let passed = self.cold.lock().go_on(slice);
+            passed.map_or(Ok(()), Passed::drop_cached).at(&self.dir)?;
         }
         cold::warm(slice).at(&self.dir)
     }
