@@ -66,6 +66,22 @@ fn a_fetch_that_waits_is_woken_by_the_append_itself() {
 }
 
 #[test]
+fn a_batch_over_the_limit_that_came_first_stays_while_the_fetch_waits_for_more() {
+    let broker = Broker::start();
+    let mut client = broker.connect();
+    for topic in [TOPIC, "beside"] {
+        create_topic(&mut client, topic);
+        assert_eq!(topics::produce(&mut client, topic, one_record("news")).error_code, NONE);
+    }
+    let mut request = topics::fetch(TOPIC, 0).with_min_bytes(1 << 20).with_max_wait_ms(200);
+    request.topics[0].partitions[0].partition_max_bytes = 1;
+    request.topics.extend(topics::fetch("beside", 0).topics);
+    let response = client.request(12, &request);
+    let has_records = response.responses.iter().map(|topic| topic.partitions[0].records.as_ref().unwrap().len() > 0);
+    assert_eq!(has_records.collect::<Vec<_>>(), [true, true]);
+}
+
+#[test]
 fn a_topic_that_is_deleted_wakes_the_fetches_that_wait_for_it() {
     let broker = Broker::start();
     let (mut admin, mut consumer) = (broker.connect(), broker.connect());
