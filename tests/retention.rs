@@ -126,6 +126,29 @@ fn await_files(broker: &Broker, extension: &str, expected: usize) {
     }
 }
 
+#[test]
+fn files_whose_delay_a_stop_cut_short_go_after_the_next_start_though_nobody_asks_for_the_partition() {
+    let broker = Broker::start_with(&["log.retention.check.interval.ms=50", "log.segment.delete.delay.ms=3600000"]);
+    let mut client = broker.connect();
+    create_topic(&mut client, TOPIC, &[("segment.ms", "1"), ("retention.ms", "1000")]);
+    let produced = produce(&mut client, an_hour_ago());
+    await_earliest(&mut client, produced + 1);
+    let set_aside = |extension: &std::ffi::OsStr| extension == "deleted";
+    let any_set_aside = |broker: &Broker| {
+        let mut entries = std::fs::read_dir(broker.data().path().join("t-0")).unwrap();
+        entries.any(|entry| entry.unwrap().path().extension().is_some_and(set_aside))
+    };
+    let deadline = Instant::now() + LONG;
+    while !any_set_aside(&broker) {
+        assert!(Instant::now() < deadline, "nothing was set aside");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let data = broker.data().clone();
+    assert!(broker.stop().success());
+    let broker = Broker::start_on(&data, &["log.initial.task.delay.ms=0", "log.retention.check.interval.ms=50"]);
+    await_files(&broker, "deleted", 0);
+}
+
 /// Error and low watermark of each partition answered, by topic.
 fn delete_records(client: &mut Client, version: i16, asked: &[(&str, i32, i64)]) -> Vec<(String, i32, i16, i64)> {
     let topic = |(name, index, offset): &(&str, i32, i64)| {

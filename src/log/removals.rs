@@ -8,7 +8,8 @@ use parking_lot::Mutex;
 
 use crate::sys;
 
-/// Files set aside as `.deleted`, by the time at which they go. A start removes what a stop left of them.
+/// Files set aside as `.deleted`, by the time at which they go. What a stop left of them goes when the log is opened, by
+/// retention if by nobody else.
 #[derive(Debug, Default)]
 pub struct Removals {
     waiting: Mutex<BTreeMap<Instant, Vec<PathBuf>>>,

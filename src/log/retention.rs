@@ -204,8 +204,13 @@ fn modified(path: &Path, metadata: &std::fs::Metadata) -> Result<Timestamp, LogE
 /// of one time index. That index may be wrong; by the oldest file's age the folder is opened at the latest, and its headers
 /// asked.
 pub(super) fn may_be_due(dir: &Path, start: Offset, config: &TopicConfig, now: Timestamp) -> Result<bool, LogError> {
-    let is_log = |name: &FileName| name.kind == FileKind::Log && name.state == FileState::Live;
-    let mut bases: Vec<Offset> = open::list(dir)?.iter().filter(|name| is_log(name)).map(|name| name.offset).collect();
+    let names = open::list(dir)?;
+    // A stop came before they were due; opening removes them.
+    if names.iter().any(|name| name.state == FileState::Deleted) {
+        return Ok(true);
+    }
+    let is_log = |name: &&FileName| name.kind == FileKind::Log && name.state == FileState::Live;
+    let mut bases: Vec<Offset> = names.iter().filter(is_log).map(|name| name.offset).collect();
     bases.sort_unstable();
     if bases.get(1).is_some_and(|second| *second <= start) {
         return Ok(true);
