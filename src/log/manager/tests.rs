@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::log::ReadLimit;
+use crate::log::checkpoint::REPLICATION_OFFSET_CHECKPOINT;
 use crate::protocol::builder::BatchBuilder;
 use crate::types::{LeaderEpoch, Timestamp};
 
@@ -75,6 +76,43 @@ fn a_directory_of_another_broker_or_cluster_is_refused() {
     assert!(matches!(refused(NodeId(2), None), ManagerError::WrongIdentity { key: "node.id", .. }));
     assert!(matches!(refused(NODE, Some("other")), ManagerError::WrongIdentity { key: "cluster.id", .. }));
     open(&dirs);
+}
+
+#[test]
+fn a_log_dir_is_known_by_its_id_wherever_it_is_mounted() {
+    let root = tempfile::tempdir().unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| root.path().join(name));
+    assert!(open(&[a.clone(), b.clone()]).unopened().is_empty());
+    assert_eq!(open(std::slice::from_ref(&a)).unopened(), std::slice::from_ref(&b));
+    fs::rename(&b, &c).unwrap();
+    assert!(open(&[a.clone(), c.clone()]).unopened().is_empty());
+    assert_eq!(open(&[a.clone(), b.clone()]).unopened(), [b, c.clone()], "an empty one is not taken for it");
+    assert!(open(&[a, c]).unopened().is_empty());
+}
+
+#[test]
+fn a_log_dir_that_has_lost_its_properties_is_the_one_it_was_if_anything_is_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| root.path().join(name));
+    open(&dirs);
+    let properties = dirs[1].join("meta.properties");
+    let before = fs::read(&properties).unwrap();
+    fs::remove_file(&properties).unwrap();
+    assert_eq!(open(&dirs).unopened(), [dirs[1].clone()]);
+    fs::create_dir(dirs[1].join("topic-0")).unwrap();
+    assert!(open(&dirs).unopened().is_empty());
+    assert_eq!(fs::read(&properties).unwrap(), before);
+}
+
+#[test]
+fn a_list_of_log_dirs_that_cannot_be_read_stops_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| root.path().join(name));
+    open(&dirs);
+    let list = dirs[0].join("log-dirs-checkpoint");
+    fs::write(&list, "0\n1\nx\n").unwrap();
+    let error = LogManager::open(&dirs, &options(NODE, None)).unwrap_err().to_string();
+    assert!(error.contains("log-dirs-checkpoint: malformed line 'x'"), "{error}");
 }
 
 #[test]
@@ -220,7 +258,7 @@ fn a_folder_of_another_topic_is_not_opened() {
 }
 
 /// Files under `dir` that this process has open.
-fn open_files(dir: &Path) -> usize {
+fn open_files(dir: &std::path::Path) -> usize {
     let files = fs::read_dir("/proc/self/fd").unwrap();
     files.filter(|file| fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|path| path.starts_with(dir))).count()
 }
@@ -245,7 +283,7 @@ fn a_checkpoint_moves_recovery_points_to_the_active_segments_and_closes_idle_fil
     assert_eq!(open_files(&folder), 12, "what was used since the last time stays open");
     manager.checkpoint().unwrap();
     assert!(!checkpoint.exists());
-    assert_eq!(open_files(&folder), 0);
+    assert_eq!(open_files(&folder), 1, "only what is not synced");
     append(&mut writer);
     let first = reader.read(Offset(0), UNLIMITED, false).unwrap().slice.unwrap();
     assert_eq!((first.position, reader.end_offset()), (0, Offset(8)));
@@ -378,4 +416,22 @@ fn how_far_a_partition_was_cleaned_outlives_a_restart_and_not_the_partition() {
     assert_eq!(manager.cleaned_to(&partition), None);
     manager.set_cleaned_to(&TopicPartition::new("gone", 0), id, Offset(1)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
+}
+
+#[test]
+fn a_log_is_opened_while_checkpoints_are_written() {
+    let root = tempfile::tempdir().unwrap();
+    let manager = open(&[root.path().to_owned()]);
+    std::thread::scope(|scope| {
+        let disk = crate::sys::power_loss::stalled();
+        let writing = scope.spawn(|| manager.close());
+        while manager.dirs[0].checkpoints.try_lock().is_some() {
+            std::thread::yield_now();
+        }
+        assert!(manager.state.try_lock_for(Duration::from_secs(10)).is_some(), "it is free while the disk works");
+        manager.open_log(&TopicPartition::new("topic", 0), TopicId::random(), config()).unwrap();
+        assert!(!writing.is_finished());
+        drop(disk);
+        writing.join().unwrap().unwrap();
+    });
 }
