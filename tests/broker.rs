@@ -77,7 +77,7 @@ fn a_batch_over_the_limit_that_came_first_stays_while_the_fetch_waits_for_more()
     request.topics[0].partitions[0].partition_max_bytes = 1;
     request.topics.extend(topics::fetch("beside", 0).topics);
     let response = client.request(12, &request);
-    let has_records = response.responses.iter().map(|topic| topic.partitions[0].records.as_ref().unwrap().len() > 0);
+    let has_records = response.responses.iter().map(|topic| !topic.partitions[0].records.as_ref().unwrap().is_empty());
     assert_eq!(has_records.collect::<Vec<_>>(), [true, true]);
 }
 
