@@ -36,9 +36,9 @@ const METADATA_DIR: &str = "__metadata";
 /// Why the broker did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    #[error("{}", with_whose_rights(.0))]
+    #[error("{}", with_whose_rights(.0, of_log_dir(.0)))]
     LogDirs(#[from] ManagerError),
-    #[error(transparent)]
+    #[error("{}", with_whose_rights(.0, of_foreign(.0)))]
     Foreign(#[from] ForeignError),
     #[error("metadata: {0}")]
     Store(#[from] StoreError),
@@ -226,13 +226,21 @@ async fn blocking<T: Send + 'static>(
 }
 
 /// An error of rights says whose they are: a container's user is not the one who made the directory on its host.
-fn with_whose_rights(error: &ManagerError) -> String {
-    match error {
-        ManagerError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+fn with_whose_rights(error: &dyn std::error::Error, source: Option<&io::Error>) -> String {
+    match source {
+        Some(source) if source.kind() == io::ErrorKind::PermissionDenied => {
             format!("{error}; it must be writable for user {}, whom the broker runs as", sys::effective_user())
         }
         _ => error.to_string(),
     }
+}
+
+fn of_log_dir(error: &ManagerError) -> Option<&io::Error> {
+    if let ManagerError::Io { source, .. } = error { Some(source) } else { None }
+}
+
+fn of_foreign(error: &ForeignError) -> Option<&io::Error> {
+    if let ForeignError::Io { source, .. } = error { Some(source) } else { None }
 }
 
 /// One look at what is running, where, and what to try.

@@ -27,7 +27,8 @@ DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
           "diskfull": {False: ["--rounds", "2"], True: ["--rounds", "10"]},
           "ioerror": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
           "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
-          "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]}}
+          "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
+          "docker": {False: ["--small"], True: []}}
 # The fault drills among the crate's own tests.
 LONG_CRATE_TESTS = {"OTTLA_TEST_LONG": "1", "OTTLA_TEST_SEEDS": "1000", "OTTLA_TEST_FRAMES": "260000"}
 DRILL_SILENCE_S = 900

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import shutil
 import subprocess
 import sys
@@ -36,7 +35,7 @@ class Project:
             command = ["docker-compose"]
         else:
             raise Skip("there is neither `docker compose` nor docker-compose")
-        self.command = [*command, "--project-name", f"ottla-drill-{secrets.token_hex(3)}"]
+        self.command = [*command, "--project-name", "ottla-drill"]
         for file in files:
             self.command += ["--file", file]
 
