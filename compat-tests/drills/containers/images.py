@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,9 @@ IMAGE, SHELL = "ottla", "ottla:shell"
 # Testcontainers' modules read a version out of the tag; this one stands for a Kafka that has no ZooKeeper.
 VERSIONED = "ottla:8.1.0"
 SUITES = {"ottla-compat-kcat": "kcat"}
+# What --small builds the broker with: in a third of the time, and a megabyte larger.
+QUICKLY = {"CARGO_PROFILE_RELEASE_LTO": "off", "CARGO_PROFILE_RELEASE_CODEGEN_UNITS": "16"}
+arguments: Dict[str, str] = {}
 
 
 def build(tag: str, dockerfile: str, arguments: Dict[str, str]) -> None:
@@ -39,7 +41,7 @@ def _() -> None:
 
 @check("images/are-built")
 def _() -> None:
-    build(IMAGE, "Dockerfile", {name: os.environ[name] for name in os.environ if name.startswith("CARGO_PROFILE_RELEASE_")})
+    build(IMAGE, "Dockerfile", arguments)
     build(SHELL, "Dockerfile.shell", {})
     docker("tag", SHELL, VERSIONED)
     for tag, packages in SUITES.items():
