@@ -4,7 +4,7 @@ mod descriptors;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use self::descriptors::Descriptors;
 use crate::api::{FetchSessions, ProducerIds, Services};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::coordinator::group::GroupCoordinator;
 use crate::log::LogError;
 use crate::log::foreign::{self, ForeignError};
@@ -36,9 +36,9 @@ const METADATA_DIR: &str = "__metadata";
 /// Why the broker did not start, or did not stop cleanly.
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
-    #[error(transparent)]
+    #[error("{}", with_whose_rights(.0, of_log_dir(.0)))]
     LogDirs(#[from] ManagerError),
-    #[error(transparent)]
+    #[error("{}", with_whose_rights(.0, of_foreign(.0)))]
     Foreign(#[from] ForeignError),
     #[error("metadata: {0}")]
     Store(#[from] StoreError),
@@ -229,12 +229,39 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// An error of rights says whose they are: a container's user is not the one who made the directory on its host.
+fn with_whose_rights(error: &dyn std::error::Error, source: Option<&io::Error>) -> String {
+    match source {
+        Some(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            format!("{error}; it must be writable for user {}, whom the broker runs as", sys::effective_user())
+        }
+        _ => error.to_string(),
+    }
+}
+
+fn of_log_dir(error: &ManagerError) -> Option<&io::Error> {
+    if let ManagerError::Io { source, .. } = error { Some(source) } else { None }
+}
+
+fn of_foreign(error: &ForeignError) -> Option<&io::Error> {
+    if let ForeignError::Io { source, .. } = error { Some(source) } else { None }
+}
+
 /// One look at what is running, where, and what to try.
 fn banner(config: &Config, addresses: &[SocketAddr], started: Instant) {
-    let names = config.listeners.iter().map(|listener| &listener.name);
-    let listening: Vec<String> = names.zip(addresses).map(|(name, address)| format!("{name}://{address}")).collect();
+    let told = |listener: &config::Listener| listener.advertised.as_ref().map(|(host, port)| format!("{host}:{port}"));
+    let listening: Vec<String> = config
+        .listeners
+        .iter()
+        .zip(addresses)
+        .map(|(listener, address)| {
+            let told = told(listener).map(|told| format!(" (clients are told {told})")).unwrap_or_default();
+            format!("{}://{address}{told}", listener.name)
+        })
+        .collect();
     let dirs: Vec<String> = config.log_dirs.iter().map(|dir| dir.display().to_string()).collect();
-    let bootstrap = addresses.first().map(|address| reachable(*address).to_string()).unwrap_or_default();
+    let bound = addresses.first().map(|address| config::reachable(*address).to_string());
+    let bootstrap = config.listeners.first().and_then(told).or(bound).unwrap_or_default();
     tracing::info!(
         "ottla {} listens on {}, data in {}, started in {:.1} ms; try: kcat -b {bootstrap} -L",
         env!("CARGO_PKG_VERSION"),
@@ -242,16 +269,10 @@ fn banner(config: &Config, addresses: &[SocketAddr], started: Instant) {
         dirs.join(", "),
         started.elapsed().as_secs_f64() * 1e3,
     );
-}
-
-/// An address to connect to where `listening` is all of them.
-fn reachable(mut listening: SocketAddr) -> SocketAddr {
-    match listening.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => listening.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => listening.set_ip(Ipv6Addr::LOCALHOST.into()),
-        IpAddr::V4(_) | IpAddr::V6(_) => {}
-    }
-    listening
+    // What those who start Kafka by script wait for, Testcontainers among them: the words of Kafka's BrokerLifecycleManager,
+    // of its KafkaRaftServer, and of its KafkaServer before KRaft.
+    let id = config.node_id.0;
+    tracing::info!("Transitioning from RECOVERY to RUNNING; Kafka Server started; [KafkaServer id={id}] started");
 }
 
 /// SIGTERM and SIGINT, as one.

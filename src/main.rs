@@ -13,6 +13,7 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
         },
+        Command::Health(options) => options.run(std::env::vars_os()),
         Command::DumpLog(options) => options.run(),
         Command::Verify(options) => options.run(),
     }

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 fn ottla() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ottla"));
-    let foreign = |name: &str| name.starts_with("KAFKA_") || name == "OTTLA_LOG";
+    let foreign = |name: &str| name.starts_with("KAFKA_") || name == "OTTLA_LOG" || name == "OTTLA_CONTAINER";
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_str().is_some_and(foreign)) {
         command.env_remove(name);
     }
@@ -105,6 +105,50 @@ fn a_start_that_fails_ends_with_1() {
     let output = run(&["--listen", "127.0.0.1:0", "--data", "/dev/null/data"]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(text(&output.stderr).lines().any(|line| line.starts_with("ottla: ")), "{output:?}");
+}
+
+#[test]
+fn a_directory_of_another_user_is_said_with_whose_it_must_be() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o555)).unwrap();
+    if std::fs::write(dir.path().join("probe"), "").is_ok() {
+        return; // root writes where it likes; the containers' drill sees this as another user
+    }
+    let output = run(&["--listen", "127.0.0.1:0", "--data", dir.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stderr);
+    assert!(said.lines().count() == 1 && said.contains("it must be writable for user "), "{said}");
+}
+
+#[test]
+fn a_start_says_what_scripts_wait_for_and_health_asks_the_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--listen", "127.0.0.1:0", "--data", dir.path().to_str().unwrap()];
+    let mut broker = ottla().args(args).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(broker.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let banner = log.find(|line| line.contains("listens on")).unwrap();
+    let address = banner.split("PLAINTEXT://").nth(1).and_then(|rest| rest.split(',').next()).unwrap().to_owned();
+    let ready = log.next().unwrap();
+    let healthy = run(&["health", &address]);
+    let by_environment =
+        ottla().arg("health").env("KAFKA_LISTENERS", format!("PLAINTEXT://{address}")).output().unwrap();
+    broker.kill().unwrap();
+    broker.wait().unwrap();
+    // Testcontainers of Java and Go, of Python and Rust, and of .NET and Python where they expect ZooKeeper.
+    for awaited in ["Transitioning from RECOVERY to RUNNING", "Kafka Server started", "[KafkaServer id=1] started"] {
+        assert!(ready.contains(awaited), "{ready:?}");
+    }
+    for output in [healthy, by_environment] {
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert!(text(&output.stdout).starts_with(&format!("{address}: serves ")), "{output:?}");
+        assert_eq!((text(&output.stdout).lines().count(), text(&output.stderr)), (1, ""));
+    }
+    let gone = run(&["health", &address]);
+    assert_eq!(gone.status.code(), Some(1), "{gone:?}");
+    assert_eq!(text(&gone.stdout), format!("{address}: Connection refused (os error 111)\n"));
+    let nowhere = run(&["health", "no-port"]);
+    assert_eq!((nowhere.status.code(), text(&nowhere.stderr).lines().count()), (Some(2), 1), "{nowhere:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ import wire
 from broker import ROOT, Broker, BrokerError
 from formula import CODECS
 from report import Report, note
-from suites import TESTS, Suite, discover, run
+from suites import REMOTE_PORT, TESTS, Suite, discover, run
 
 DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
           "sendfile": {False: ["--mib", "64"], True: ["--mib", "1024"]},
@@ -27,7 +27,8 @@ DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
           "diskfull": {False: ["--rounds", "2"], True: ["--rounds", "10"]},
           "ioerror": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
           "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
-          "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]}}
+          "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
+          "docker": {False: ["--small"], True: []}}
 # The fault drills among the crate's own tests.
 LONG_CRATE_TESTS = {"OTTLA_TEST_LONG": "1", "OTTLA_TEST_SEEDS": "1000", "OTTLA_TEST_FRAMES": "260000"}
 DRILL_SILENCE_S = 900
@@ -57,7 +58,8 @@ class Run:
         drills = [name for name in DRILLS if name in wanted]
 
         suites = {suite.name: suite for suite in named + crossing + ([DRILL_SUITE] if drills else [])}
-        needs.install(wanted | set(suites))
+        if not REMOTE_PORT:
+            needs.install(wanted | set(suites))
         broken = self._set_up(list(suites.values()))
         if "crate" in wanted:
             self._crate_tests()

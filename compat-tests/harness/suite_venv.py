@@ -20,14 +20,16 @@ def cache() -> Path:
     return Path(os.environ.get("OTTLA_COMPAT_CACHE") or Path(base) / "ottla-compat")
 
 
-def enter(suite: Path) -> None:
-    """Makes the rest of this script run with the packages of `suite`/requirements.txt."""
+def enter(suite: Path, install: bool = False) -> None:
+    """Makes the rest of this script run with the packages of `suite`/requirements.txt; `install`s them where that is said."""
     home = cache() / suite.name / "venv"
     if sys.argv[1:] == ["setup"]:
         _install(home, suite / "requirements.txt")
         sys.exit(0)
     if Path(sys.prefix).resolve() == home.resolve():
         return
+    if install:
+        _install(home, suite / "requirements.txt")
     if not (home / "stamp").exists():
         sys.exit(f"{suite.name} is not set up: run `{suite}/suite setup` first")
     python = str(home / "bin" / "python")

@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Callable, Iterator, List, NamedTuple, Optional
 from report import LINE, note
 
 TESTS = Path(__file__).resolve().parent.parent
+REMOTE_PORT = os.environ.get("OTTLA_SUITES_PORT")  # docker/compose.compat.yaml
 SETUP_LIMIT_S = 1_800
 SILENCE_LIMIT_S = 180  # a check takes 60 s at most; a suite that says nothing for so long hangs
 
@@ -28,14 +30,17 @@ class Suite(NamedTuple):
     name: str
 
     @property
-    def command(self) -> str:
-        return str(TESTS / self.name / "suite")
+    def command(self) -> List[str]:
+        """Of the suite here, or of the one in a container of its name."""
+        if REMOTE_PORT:
+            return [sys.executable, str(TESTS / "harness" / "remote.py"), f"{self.name}:{REMOTE_PORT}"]
+        return [str(TESTS / self.name / "suite")]
 
     def setup(self, log: Path) -> Optional[str]:
         """None, or why it failed."""
         with log.open("wb") as output:
             try:
-                done = subprocess.run([self.command, "setup"], stdout=output, stderr=output, stdin=subprocess.DEVNULL,
+                done = subprocess.run([*self.command, "setup"], stdout=output, stderr=output, stdin=subprocess.DEVNULL,
                                       timeout=SETUP_LIMIT_S)
             except (OSError, subprocess.TimeoutExpired) as error:
                 return str(error)
@@ -46,11 +51,11 @@ class Suite(NamedTuple):
         return f"{last} (all of it: {log})"
 
     def profile(self) -> str:
-        return subprocess.run([self.command, "profile"], stdout=subprocess.PIPE, text=True, timeout=60,
+        return subprocess.run([*self.command, "profile"], stdout=subprocess.PIPE, text=True, timeout=60,
                               check=True).stdout.strip()
 
     def checks(self, bootstrap: str, broker_alive: Callable[[], bool]) -> Iterator[Verdict]:
-        return run([self.command, "checks"], bootstrap, broker_alive)
+        return run([*self.command, "checks"], bootstrap, broker_alive)
 
     def write(self, bootstrap: str, topic: str, codec: str, count: int) -> Verdict:
         return self._one("write", bootstrap, topic, codec, str(count))
@@ -60,7 +65,7 @@ class Suite(NamedTuple):
 
     def _one(self, verb: str, bootstrap: str, *arguments: str) -> Verdict:
         """The verdict on one `write` or `read`: the first bad line, else ok if it left well."""
-        said = list(run([self.command, verb, *arguments], bootstrap, must_speak=verb == "read"))
+        said = list(run([*self.command, verb, *arguments], bootstrap, must_speak=verb == "read"))
         bad = [one for one in said if one.verdict != "ok"]
         return bad[0] if bad else Verdict("ok", verb)
 

@@ -2,19 +2,22 @@
 #![allow(clippy::print_stderr, reason = "a command line answers on the terminal")]
 
 mod dump_log;
+mod health;
+mod sources;
 mod value;
 mod verify;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, InvalidConfig, RawConfig};
+use crate::config::{Config, InvalidConfig};
 pub use dump_log::DumpLog;
+pub use health::Health;
+use sources::Sources;
 pub use verify::Verify;
 
 const EXAMPLES: &str = "\
@@ -46,6 +49,8 @@ pub enum Command {
     /// Run the broker (the default).
     #[command(after_help = EXAMPLES)]
     Serve(Serve),
+    /// Ask a broker whether it serves: prints one line and ends with 0 if so, with 1 if not.
+    Health(Health),
     /// Print what the files of a log hold.
     DumpLog(DumpLog),
     /// Read everything in a data directory and say what is damaged; changes nothing.
@@ -55,18 +60,8 @@ pub enum Command {
 /// How the broker is to run.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Read a server.properties.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Set one configuration key; may be repeated.
-    #[arg(long = "override", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Listen here (listeners); may be repeated, [::1]:9092 for IPv6.
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
-    listen: Vec<String>,
-    /// Keep the data here (log.dirs); several by commas.
-    #[arg(long, value_name = "DIR", value_delimiter = ',')]
-    data: Vec<String>,
+    #[command(flatten)]
+    sources: Sources,
     /// Take over the directory of a Kafka that was stopped, or one of ottla's whose metadata was lost.
     #[arg(long)]
     adopt: bool,
@@ -82,6 +77,8 @@ pub enum Failure {
     Config(#[from] InvalidConfig),
     #[error("--log: {0}")]
     Log(#[from] tracing_subscriber::filter::ParseError),
+    #[error("{0}: {1}")]
+    Address(String, std::io::Error),
     #[error("{0}")]
     Start(Box<dyn std::error::Error + Send + Sync>),
     #[error("output: {0}")]
@@ -93,7 +90,7 @@ impl Failure {
     pub fn report(self) -> ExitCode {
         eprintln!("ottla: {self}");
         match self {
-            Failure::Config(_) | Failure::Log(_) => ExitCode::from(2),
+            Failure::Config(_) | Failure::Log(_) | Failure::Address(..) => ExitCode::from(2),
             Failure::Start(_) | Failure::Output(_) => ExitCode::FAILURE,
         }
     }
@@ -113,21 +110,7 @@ pub fn parse() -> Command {
 impl Serve {
     /// The configuration that all sources say together, and warnings about them.
     pub fn load(&self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<(Config, Vec<String>), Failure> {
-        let mut raw = RawConfig::default();
-        if let Some(path) = &self.config {
-            raw.file(path)?;
-        }
-        raw.environment(env)?;
-        for assignment in &self.overrides {
-            raw.assign(assignment)?;
-        }
-        if !self.listen.is_empty() {
-            raw.listen(&self.listen);
-        }
-        if !self.data.is_empty() {
-            raw.data(&self.data);
-        }
-        let (config, warnings) = raw.validate()?;
+        let (config, warnings) = self.sources.read(env)?.validate()?;
         Ok((Config { adopt: self.adopt, ..config }, warnings))
     }
 

@@ -61,10 +61,55 @@ impl<'a> Endpoint<'a> {
     }
 }
 
-/// The listeners to bind, and a warning for those of a controller, which are left out.
-pub(super) fn load(values: &BrokerValues) -> Result<(Vec<Listener>, Option<String>), InvalidConfig> {
+/// What there is to bind, and what there is to say of it.
+pub(super) struct Loaded<'a> {
+    pub(super) listeners: Vec<Listener>,
+    /// A controller's entries of `listeners`, which are left out.
+    pub(super) left_out: Vec<&'a str>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// The listeners to bind. `all_must_be_advertised`: docs/docker.md.
+pub(super) fn load(values: &BrokerValues, all_must_be_advertised: bool) -> Result<Loaded<'_>, InvalidConfig> {
+    let controllers = controllers(values);
+    let (served, left_out) = served(values, &controllers)?;
+    let mut advertised = advertised(values, &served, &controllers)?;
+    let mut loaded = Loaded { listeners: Vec::new(), left_out, warnings: Vec::new() };
+    for endpoint in served {
+        let advertised = advertised.remove(&endpoint.name);
+        if all_must_be_advertised && advertised.is_none() {
+            loaded.warnings.extend(check_unadvertised(&endpoint, values)?);
+        }
+        loaded.listeners.push(Listener { address: endpoint.resolve()?, name: endpoint.name, advertised });
+    }
+    Ok(loaded)
+}
+
+/// Where the listeners will be, whatever they are advertised as.
+pub(super) fn addresses(values: &BrokerValues) -> Result<Vec<SocketAddr>, InvalidConfig> {
+    let (served, _) = served(values, &controllers(values))?;
+    served.iter().map(Endpoint::resolve).collect()
+}
+
+/// An address to connect to where `listening` is all of them.
+pub fn reachable(mut listening: SocketAddr) -> SocketAddr {
+    if listening.ip().is_unspecified() {
+        // A socket of all IPv6 addresses takes IPv4 too, and a container need not have the other.
+        listening.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
+    listening
+}
+
+fn controllers(values: &BrokerValues) -> Vec<String> {
+    values.list("controller.listener.names").iter().map(|name| name.to_uppercase()).collect()
+}
+
+/// The listeners of a broker, each with a security protocol that is served, and the entries of those left out.
+fn served<'a>(
+    values: &'a BrokerValues,
+    controllers: &[String],
+) -> Result<(Vec<Endpoint<'a>>, Vec<&'a str>), InvalidConfig> {
     let protocols = protocol_map(values)?;
-    let controllers: Vec<_> = values.list("controller.listener.names").iter().map(|name| name.to_uppercase()).collect();
     let endpoints = endpoints(values, LISTENERS)?;
     check_distinct(&endpoints)?;
     let (left_out, served): (Vec<_>, Vec<_>) =
@@ -73,15 +118,28 @@ pub(super) fn load(values: &BrokerValues) -> Result<(Vec<Listener>, Option<Strin
         let text = "there must be at least one listener that is not in controller.listener.names";
         return Err(refuse(LISTENERS, values.text(LISTENERS).unwrap_or_default(), text));
     }
-    let mut advertised = advertised(values, &served, &controllers)?;
-    let mut listeners = Vec::with_capacity(served.len());
-    for endpoint in served {
-        check_protocol(&endpoint, &protocols, values.is_said(PROTOCOL_MAP))?;
-        let address = endpoint.resolve()?;
-        let advertised = advertised.remove(&endpoint.name);
-        listeners.push(Listener { name: endpoint.name, address, advertised });
+    for endpoint in &served {
+        check_protocol(endpoint, &protocols, values.is_said(PROTOCOL_MAP))?;
     }
-    Ok((listeners, left_out_warning(&left_out)))
+    Ok((served, left_out.iter().map(|endpoint| endpoint.entry).collect()))
+}
+
+/// In a container the address at which a client came is the container's, which need not be the client's to reach. Kafka
+/// would advertise the host of `listeners`, and refuses 0.0.0.0; of an empty one it takes the container's own name.
+fn check_unadvertised(endpoint: &Endpoint<'_>, values: &BrokerValues) -> Result<Option<String>, InvalidConfig> {
+    let Endpoint { entry, name, port, .. } = endpoint;
+    let examples =
+        format!("{name}://localhost:{port} for a mapped port, {name}://<service>:{port} for other containers");
+    if values.is_said(ADVERTISED_LISTENERS) || endpoint.ip().is_some_and(|ip| ip.is_unspecified()) {
+        let text =
+            format!("{ADVERTISED_LISTENERS} has no address for it: set what its clients connect to, as {examples}");
+        return Err(refuse(LISTENERS, entry, &text));
+    }
+    let text = format!(
+        "{LISTENERS}: {entry}: clients are told the container's own address; {ADVERTISED_LISTENERS} tells them another, as \
+         {examples}"
+    );
+    Ok(endpoint.host.is_empty().then_some(text))
 }
 
 fn endpoints<'a>(values: &'a BrokerValues, key: &str) -> Result<Vec<Endpoint<'a>>, InvalidConfig> {
@@ -164,16 +222,6 @@ fn advertised(
         }
     }
     Ok(advertised)
-}
-
-fn left_out_warning(left_out: &[Endpoint<'_>]) -> Option<String> {
-    let entries: Vec<_> = left_out.iter().map(|endpoint| endpoint.entry).collect();
-    (!entries.is_empty()).then(|| {
-        format!(
-            "listeners: {} left out: a controller's (controller.listener.names), and none is needed",
-            entries.join(", ")
-        )
-    })
 }
 
 /// All addresses: of both families where the machine speaks IPv6, as in Java.

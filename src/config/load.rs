@@ -2,7 +2,7 @@
 //! (`KafkaConfig.validateValues`).
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,13 +25,14 @@ impl RawConfig {
         let (said, mut warnings) = self.check_each()?;
         let values = BrokerValues::new(said);
         check_together(&values)?;
-        let (listeners, left_out) = listeners::load(&values)?;
-        check_inter_broker_listener(&values, &listeners)?;
-        warnings.extend(left_out);
+        let loaded = listeners::load(&values, self.all_must_be_advertised)?;
+        check_inter_broker_listener(&values, &loaded.listeners)?;
+        warnings.extend(self.controllers_warning(&loaded.left_out));
+        warnings.extend(loaded.warnings);
         let config = Config {
             node_id: NodeId(values.number(NODE_ID)?),
             cluster_id: values.text("cluster.id").map(str::to_owned),
-            listeners,
+            listeners: loaded.listeners,
             log_dirs: log_dirs(&values),
             kafka_metadata_dir: values.text("metadata.log.dir").map(PathBuf::from),
             adopt: false,
@@ -48,6 +49,21 @@ impl RawConfig {
         Ok((config, warnings))
     }
 
+    /// Where the broker of this configuration listens.
+    pub fn addresses(self) -> Result<Vec<SocketAddr>, InvalidConfig> {
+        let (said, _) = self.check_each()?;
+        listeners::addresses(&BrokerValues::new(said))
+    }
+
+    /// One line on all that is a controller's alone.
+    fn controllers_warning(&self, listeners: &[&str]) -> Option<String> {
+        let is_said =
+            |(name, setting): &(&String, &Setting)| is_of_controllers(name) && !setting.value.trim().is_empty();
+        let keys = self.settings.iter().filter(is_said).map(|(name, _)| name.as_str());
+        let left_out: Vec<_> = listeners.iter().copied().chain(keys).collect();
+        (!left_out.is_empty()).then(|| format!("left out, for no controller quorum is needed: {}", left_out.join(", ")))
+    }
+
     /// Every known key's value, checked by itself; warnings for what is not known and for what has no effect.
     fn check_each(&self) -> Result<(BTreeMap<&'static str, String>, Vec<String>), InvalidConfig> {
         let mut said = BTreeMap::new();
@@ -55,15 +71,16 @@ impl RawConfig {
         let mut warnings = Vec::new();
         for (name, setting) in &self.settings {
             let Some(key) = broker_keys::find(name) else {
-                match is_of_listener(name) {
-                    true => without_effect.push(name.as_str()),
-                    false => warnings.push(unknown_key(name, setting)),
+                if is_of_listener(name) || is_of_the_images(name) {
+                    without_effect.push(name.as_str());
+                } else if !is_of_controllers(name) {
+                    warnings.push(unknown_key(name, setting));
                 }
                 continue;
             };
             let at_origin = |error| InvalidConfig(format!("{error} (set by {})", setting.origin));
             let value = key.check(&setting.value).map_err(at_origin)?;
-            if !key.acts && Some(value.as_str()) != key.default {
+            if !key.acts && Some(value.as_str()) != key.default && !is_of_controllers(name) {
                 without_effect.push(name);
             }
             said.insert(key.name, value);
@@ -80,6 +97,17 @@ impl RawConfig {
 fn is_of_listener(name: &str) -> bool {
     let rest = name.strip_prefix("listener.name.").and_then(|rest| rest.split_once('.'));
     rest.is_some_and(|(_, key)| BROKER_KEYS.iter().any(|known| key.ends_with(known.name)))
+}
+
+/// What only a controller, or the way to it, goes by.
+fn is_of_controllers(name: &str) -> bool {
+    let is_of_quorum = name.starts_with("controller.quorum.") || name.starts_with("zookeeper.");
+    is_of_quorum && broker_keys::find(name).is_none_or(|key| !key.acts)
+}
+
+/// What environments of Confluent's images say besides Kafka's own keys.
+fn is_of_the_images(name: &str) -> bool {
+    ["confluent.", "rest."].iter().any(|start| name.starts_with(start))
 }
 
 /// `broker.id` is the older name of `node.id` (`AbstractKafkaConfig.populateSynonyms`).

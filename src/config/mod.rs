@@ -4,6 +4,7 @@
 //! Precedence, rising: built-in default, `--config` file, `KAFKA_*` environment, `--override` and flags.
 
 mod broker_keys;
+mod container;
 mod key;
 mod listeners;
 mod load;
@@ -18,6 +19,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use self::container::MOUNTED_FILE;
+pub use self::listeners::reachable;
 pub use self::raw::RawConfig;
 pub use self::topic::{check_topic, check_topic_value, is_compacted, is_topic_list, without_effect};
 pub use self::values::BrokerValues;

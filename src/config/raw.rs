@@ -10,6 +10,8 @@ use super::{InvalidConfig, properties};
 #[derive(Debug, Clone, Default)]
 pub struct RawConfig {
     pub(super) settings: BTreeMap<String, Setting>,
+    /// Whether the start must fail where a listener's clients could not be told an address that leads to it.
+    pub(super) all_must_be_advertised: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -20,7 +22,7 @@ pub(super) struct Setting {
 }
 
 /// Read by Kafka's scripts and images, not by its broker (`KafkaDockerWrapper`, `kafka-run-class.sh`).
-const NOT_KEYS: [&str; 17] = [
+const NOT_KEYS: [&str; 18] = [
     "KAFKA_CLASSPATH",
     "KAFKA_DEBUG",
     "KAFKA_GC_LOG_OPTS",
@@ -34,6 +36,7 @@ const NOT_KEYS: [&str; 17] = [
     "KAFKA_LOG4J_LOGGERS",
     "KAFKA_LOG4J_OPTS",
     "KAFKA_LOG4J_ROOT_LOGLEVEL",
+    "KAFKA_LOG4J_TOOLS_ROOT_LOGLEVEL",
     "KAFKA_MODE",
     "KAFKA_OPTS",
     "KAFKA_TOOLS_LOG4J_LOGLEVEL",
@@ -103,7 +106,7 @@ impl RawConfig {
         self.set("log.dirs", &dirs.join(","), "--data".to_owned());
     }
 
-    fn set(&mut self, key: &str, value: &str, origin: String) {
+    pub(super) fn set(&mut self, key: &str, value: &str, origin: String) {
         self.settings.insert(key.to_owned(), Setting { value: value.to_owned(), origin });
     }
 }

@@ -16,6 +16,6 @@ pub use file::{
 pub use names::{
     create, create_dir_all, open, open_or_create, remove_dir_all, remove_file, remove_file_if_exists, rename, sync_dir,
 };
-pub use process::{is_alive, is_out_of_descriptors, open_file_limit, raise_open_file_limit};
+pub use process::{effective_user, is_alive, is_out_of_descriptors, open_file_limit, raise_open_file_limit};
 pub use socket::{bind, send, send_file, set_buffer_sizes};
 pub use volume::{Volume, volume};

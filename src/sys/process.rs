@@ -9,6 +9,11 @@ pub fn is_alive(pid: u32) -> bool {
     !matches!(nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None), Err(Errno::ESRCH))
 }
 
+/// The user whose rights to files this process has.
+pub fn effective_user() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
 /// Whether the process, or the system, has no file descriptor left.
 pub fn is_out_of_descriptors(error: &std::io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EMFILE | Errno::ENFILE))

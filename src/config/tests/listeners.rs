@@ -116,7 +116,7 @@ fn a_controllers_listener_is_left_out_with_one_line_said() {
     let (config, warnings) = load(properties).unwrap();
     assert_eq!(config.listeners.len(), 1);
     assert_eq!(config.listeners[0].advertised, Some(("localhost".to_owned(), 9092)));
-    let text = "listeners: CONTROLLER://:9093 left out: a controller's (controller.listener.names), and none is needed";
+    let text = "left out, for no controller quorum is needed: CONTROLLER://:9093";
     assert_eq!(warnings, [text]);
     assert_eq!(
         error("listeners=CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER"),

@@ -138,7 +138,7 @@ fn an_unknown_key_is_warned_of_with_the_nearest_known_name() {
         let expected = format!("{}; did you mean '{nearest}'?", unknown(name));
         assert_eq!(warnings(&format!("{name}=1")), [expected]);
     }
-    for name in ["zookeeper.connect", "remote.storage.enable", "x"] {
+    for name in ["zookeper.connect", "remote.storage.enable", "x"] {
         assert_eq!(warnings(&format!("{name}=1")), [unknown(name)]);
     }
 }
@@ -172,8 +172,8 @@ fn the_server_properties_that_come_with_kafka_start_a_broker() {
     assert_eq!(
         warnings,
         [
-            "known to Kafka, without effect here: controller.quorum.bootstrap.servers, inter.broker.listener.name",
-            "listeners: CONTROLLER://:9093 left out: a controller's (controller.listener.names), and none is needed",
+            "known to Kafka, without effect here: inter.broker.listener.name",
+            "left out, for no controller quorum is needed: CONTROLLER://:9093, controller.quorum.bootstrap.servers",
         ]
     );
 }

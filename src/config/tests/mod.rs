@@ -1,3 +1,4 @@
+mod container;
 mod kafka;
 mod listeners;
 mod loading;

@@ -1,0 +1,207 @@
+"""Docker: the daemon that answers, or one of our own that leaves no trace on the machine's network; and its command line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence
+
+START_LIMIT_S, STOP_LIMIT_S, COMMAND_LIMIT_S = 60, 60, 120
+TABLES = ("filter", "nat")
+IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+
+
+class DockerError(Exception):
+    pass
+
+
+def docker(*arguments: str, limit_s: float = COMMAND_LIMIT_S, stdin: Optional[bytes] = None, check: bool = True,
+           env: Optional[Dict[str, str]] = None) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(["docker", *arguments], input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          timeout=limit_s, env={**os.environ, **(env or {})})
+    if check and done.returncode:
+        raise DockerError(f"docker {' '.join(arguments[:2])}: {done.stderr.decode(errors='replace').strip()[-500:]}")
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(errors="replace"),
+                                       done.stderr.decode(errors="replace"))
+
+
+def answers() -> bool:
+    return shutil.which("docker") is not None and docker("info", check=False).returncode == 0
+
+
+def why_not() -> Optional[str]:
+    """None, or why there is no daemon and none can be started."""
+    if answers():
+        return None
+    missing = [command for command in ("docker", "dockerd", "iptables-save", "ip", "debootstrap") if not shutil.which(command)]
+    if missing or os.geteuid() != 0:
+        return f"no docker daemon answers, and to start one {'needs root' if not missing else 'lacks ' + ', '.join(missing)}"
+    return None
+
+
+@contextmanager
+def daemon(home: Path, data: Path) -> Iterator[None]:
+    """The daemon that answers; else one that is started here and stopped again."""
+    if answers():
+        yield
+        return
+    network = Network()
+    own = Daemon(home, data)
+    try:
+        own.start()
+        yield
+    finally:
+        own.stop()
+        network.restore()
+
+
+class Daemon:
+    def __init__(self, home: Path, data: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
+        self.home, self.data, self.log = home, data, home / "dockerd.log"
+        self.socket = f"unix://{home}/docker.sock"
+        self.process: Optional[subprocess.Popen] = None
+
+    def start(self) -> None:
+        # In a mount namespace of its own, so that no mount outlives it.
+        command = ["unshare", "--mount", "--", "dockerd", "--host", self.socket, "--data-root", str(self.data),
+                   "--exec-root", str(self.home / "exec"), "--pidfile", str(self.home / "dockerd.pid"), "--mtu", str(_mtu())]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        os.environ["DOCKER_HOST"] = self.socket
+        deadline = time.monotonic() + START_LIMIT_S
+        while not answers():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+                raise DockerError(f"dockerd does not start: {''.join(last)}")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        del os.environ["DOCKER_HOST"]
+
+
+class Network:
+    """The machine's links, packet filter and forwarding as they were."""
+
+    def __init__(self) -> None:
+        self.links = _links()
+        self.tables = {table: subprocess.run(["iptables-save", "-t", table], stdout=subprocess.PIPE, check=True).stdout
+                       for table in TABLES}
+        self.forward = IP_FORWARD.read_text()
+
+    def restore(self) -> None:
+        for link in _links() - self.links:
+            subprocess.run(["ip", "link", "delete", link], stderr=sys.stderr)
+        for rules in self.tables.values():
+            subprocess.run(["iptables-restore"], input=rules, stderr=sys.stderr)
+        IP_FORWARD.write_text(self.forward)
+
+
+def _links() -> set:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def _mtu() -> int:
+    """Of the smallest of the machine's links: a container's packets go through it."""
+    mtus = [int((link / "mtu").read_text()) for link in Path("/sys/class/net").iterdir() if link.name.startswith(("e", "w"))]
+    return min([1500, *mtus])
+
+
+class Container:
+    """A container, removed with its anonymous volumes when the `with` ends."""
+
+    def __init__(self, image: str, *command: str, env: Optional[Dict[str, Any]] = None, options: Sequence[str] = ()) -> None:
+        settings = [part for name, value in (env or {}).items() for part in ("--env", f"{name}={value}")]
+        self.id = docker("create", *settings, *options, image, *command).stdout.strip()
+
+    def __enter__(self) -> "Container":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        docker("rm", "--force", "--volumes", self.id, check=False)
+
+    def start(self) -> "Container":
+        docker("start", self.id)
+        return self
+
+    def inspect(self) -> Dict[str, Any]:
+        return json.loads(docker("inspect", self.id).stdout)[0]
+
+    def mapped(self, port: int) -> int:
+        return int(docker("port", self.id, f"{port}/tcp").stdout.splitlines()[0].rsplit(":", 1)[1])
+
+    def stdout(self) -> str:
+        return docker("logs", self.id).stdout
+
+    def log(self) -> str:
+        said = docker("logs", self.id)
+        return said.stdout + said.stderr
+
+    def exec(self, *command: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
+        return docker("exec", self.id, *command, check=check)
+
+    def put(self, path: str, text: str) -> None:
+        """Copies a file in as tools do: as root, whoever the container's user is."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            entry = tarfile.TarInfo(path.lstrip("/"))
+            entry.size, entry.mode, entry.mtime = len(text.encode()), 0o777, int(time.time())
+            tar.addfile(entry, io.BytesIO(text.encode()))
+        docker("cp", "-", f"{self.id}:/", stdin=archive.getvalue())
+
+    def wait_for(self, true: Any, what: str, within_s: float = 60) -> None:
+        deadline = time.monotonic() + within_s
+        while not true():
+            if not self.inspect()["State"]["Running"] or time.monotonic() > deadline:
+                raise DockerError(f"{what}: not within {within_s} s; the container says: {self.log()[-800:]}")
+            time.sleep(0.05)
+
+    def wait_until_healthy(self) -> None:
+        self.wait_for(lambda: self.inspect()["State"]["Health"]["Status"] == "healthy", "healthy")
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: "Kafka Server started" in self.log(), "the line that says it has started")
+
+    def ended(self, within_s: int = 30) -> int:
+        """The exit status of one that ends by itself."""
+        return int(docker("wait", self.id, limit_s=within_s).stdout)
+
+
+@contextmanager
+def network(name: str) -> Iterator[str]:
+    docker("network", "create", name)
+    try:
+        yield name
+    finally:
+        docker("network", "rm", name, check=False)
+
+
+@contextmanager
+def volume(name: str) -> Iterator[str]:
+    docker("volume", "create", name)
+    try:
+        yield name
+    finally:
+        docker("volume", "rm", "--force", name, check=False)
+
+
+def lines(text: str) -> List[str]:
+    return [line for line in text.splitlines() if line.strip()]
