@@ -262,7 +262,7 @@ impl LogManager {
 
     /// Takes deleted partitions' folders out of the way by renaming them (`<topic>-<partition>.<uuid>-delete`), durably, and
     /// gives the new paths, whose content the caller removes off the request path. Nothing is changed in a log dir that has
-    /// failed, and its folders are an error, once the others are out of the way.
+    /// failed; its folders, and one that cannot be renamed, are an error, once the others are out of the way.
     pub fn retire(&self, partitions: impl IntoIterator<Item = TopicPartition>) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state.lock();
         let (mut folders, mut changed) = (Vec::new(), BTreeSet::new());
@@ -278,8 +278,11 @@ impl LogManager {
             match sys::rename(&dir.path.join(partition.to_string()), &aside) {
                 // No batch ever came.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                renamed => {
-                    renamed?;
+                Err(error) => {
+                    failed = Err(error);
+                    continue;
+                }
+                Ok(()) => {
                     folders.push(aside);
                     changed.insert(&dir.path);
                 }
