@@ -31,6 +31,8 @@ pub(crate) struct Disk {
     /// Names that a power loss leaves; folders have no inode.
     durable: BTreeMap<PathBuf, Option<Inode>>,
     pending: Vec<NameChange>,
+    /// After as many more operations the power goes; what is done from then on does not get here.
+    left: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -56,6 +58,21 @@ impl NameChange {
     fn folder(&self) -> Option<&Path> {
         match self {
             NameChange::Made(path, _) | NameChange::Moved(path, _) | NameChange::Removed(path) => path.parent(),
+        }
+    }
+
+    /// A change inside of a folder that is renamed.
+    fn follow(&mut self, from: &Path, to: &Path) {
+        let follow = |path: &mut PathBuf| {
+            if let Ok(rest) = path.strip_prefix(from)
+                && rest != Path::new("")
+            {
+                *path = to.join(rest);
+            }
+        };
+        match self {
+            NameChange::Made(path, _) | NameChange::Removed(path) => follow(path),
+            NameChange::Moved(from, to) => [from, to].into_iter().for_each(follow),
         }
     }
 
@@ -105,6 +122,17 @@ pub(crate) fn watch(root: &Path) {
     let mut disk = Disk { root: root.to_owned(), ..Disk::default() };
     disk.find(root);
     DISKS.lock().push(disk);
+}
+
+/// The power goes after so many more operations. Who works under `root` goes on, and does not notice.
+pub(crate) fn cut_after(root: &Path, operations: usize) {
+    on_root(root, |disk| disk.left = Some(operations));
+}
+
+pub(crate) fn has_power(root: &Path) -> bool {
+    let mut has_power = true;
+    on_root(root, |disk| has_power = disk.left != Some(0));
+    has_power
 }
 
 /// Ends the watch and builds under `to`, which must not exist, what a power loss now may leave of `root`.
@@ -169,6 +197,13 @@ impl Disk {
     fn knows(&self, path: &Path) -> bool {
         path.starts_with(&self.root)
     }
+
+    /// Whether an operation still gets to the disk.
+    fn takes(&mut self) -> bool {
+        let takes = self.left != Some(0);
+        self.left = self.left.map(|left| left.saturating_sub(1));
+        takes
+    }
 }
 
 fn is_there(name: &Path, names: &BTreeMap<PathBuf, Option<Inode>>, root: &Path) -> bool {
@@ -193,7 +228,13 @@ pub(super) fn made_anew(path: &Path, file: &File) {
 }
 
 pub(super) fn moved(from: &Path, to: &Path) {
-    on_path(from, |disk| disk.pending.push(NameChange::Moved(from.to_owned(), to.to_owned())));
+    on_path(from, |disk| {
+        // What has yet to appear in a folder does so under the folder's new name: it is the same folder.
+        for change in &mut disk.pending {
+            change.follow(from, to);
+        }
+        disk.pending.push(NameChange::Moved(from.to_owned(), to.to_owned()));
+    });
 }
 
 pub(super) fn removed(path: &Path) {
@@ -228,8 +269,16 @@ pub(super) fn synced(file: &File) {
 }
 
 fn on_path(path: &Path, note: impl FnOnce(&mut Disk)) {
-    if let Some(disk) = DISKS.lock().iter_mut().find(|disk| disk.knows(path)) {
+    if let Some(disk) = DISKS.lock().iter_mut().find(|disk| disk.knows(path))
+        && disk.takes()
+    {
         note(disk);
+    }
+}
+
+fn on_root(root: &Path, look: impl FnOnce(&mut Disk)) {
+    if let Some(disk) = DISKS.lock().iter_mut().find(|disk| disk.root == root) {
+        look(disk);
     }
 }
 
@@ -239,7 +288,11 @@ fn on_file(file: &File, mut note: impl FnMut(&mut Content)) {
         return;
     }
     let inode = file.metadata().unwrap().ino();
-    disks.iter_mut().filter_map(|disk| disk.files.get_mut(&inode)).for_each(&mut note);
+    for disk in disks.iter_mut().filter(|disk| disk.files.contains_key(&inode)) {
+        if disk.takes() {
+            disk.files.get_mut(&inode).into_iter().for_each(&mut note);
+        }
+    }
 }
 
 #[cfg(test)]

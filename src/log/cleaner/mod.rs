@@ -129,6 +129,8 @@ impl Cleaning<'_> {
         let view = self.shared().view();
         let pace = Pace::new(self, plan);
         let map = self.map_dirty(&view, plan, &pace)?;
+        // A record goes for a newer one of its key: that one has to be durable first, or a power loss takes both.
+        self.log.flush_sealed()?;
         let to = map.latest_offset().plus(1);
         let mut cleaned = Cleaned {
             from: plan.first_dirty,
