@@ -34,13 +34,9 @@ impl Sources {
     }
 
     pub(super) fn read(&self, env: impl IntoIterator<Item = (OsString, OsString)>) -> Result<RawConfig, InvalidConfig> {
-        let (mut cluster_id, mut variables) = (None, Vec::new());
-        for (name, value) in env {
-            match name.to_str() {
-                Some("CLUSTER_ID") => cluster_id = value.into_string().ok(),
-                _ => variables.push((name, value)),
-            }
-        }
+        let variables: Vec<_> = env.into_iter().collect();
+        let cluster_id = variables.iter().find(|(name, _)| name == "CLUSTER_ID").and_then(|(_, value)| value.to_str());
+        let cluster_id = cluster_id.map(str::to_owned);
         let mut raw = RawConfig::default();
         let mounted = Path::new(MOUNTED_FILE);
         match &self.config {

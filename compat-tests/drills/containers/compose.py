@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
-import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Sequence
+from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
 import clients
 from checklist import Skip, check
-from engine import DockerError, docker
+from engine import DockerError, docker, lines, streamed
 from images import ROOT
 
 LIMIT_S = 3_500
@@ -39,12 +37,11 @@ class Project:
         for file in files:
             self.command += ["--file", file]
 
-    def __call__(self, *arguments: str, env: Dict[str, str] = {}, check: bool = True) -> "subprocess.CompletedProcess[str]":
-        done = subprocess.run([*self.command, *arguments], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=sys.stderr, text=True, errors="replace", timeout=LIMIT_S, env={**os.environ, **env})
-        if check and done.returncode:
-            raise DockerError(f"compose {arguments[0]}: exit status {done.returncode}: {done.stdout[-500:]}")
-        return done
+    def __call__(self, *arguments: str, env: Optional[Dict[str, str]] = None, check: bool = True) -> Tuple[int, str]:
+        status, said = streamed([*self.command, *arguments], ROOT, LIMIT_S, env)
+        if check and status:
+            raise DockerError(f"compose {arguments[0]}: exit status {status}: {said[-500:]}")
+        return status, said
 
 
 @contextmanager
@@ -62,7 +59,7 @@ def files_for_suites() -> List[str]:
     return [f"docker/{SUITES}", *own]
 
 
-def run_suites(extra: Sequence[str], names: Sequence[str], also: Sequence[str] = ()) -> Any:
+def run_suites(extra: Sequence[str], names: Sequence[str], also: Sequence[str] = ()) -> Tuple[int, int, int, List[str]]:
     """The exit status, the counts, and all that was said."""
     with project(*files_for_suites(), *extra) as compose:
         # Not the broker, whose image is there.
@@ -70,18 +67,18 @@ def run_suites(extra: Sequence[str], names: Sequence[str], also: Sequence[str] =
         env = {"OTTLA_COMPAT_NAMES": " ".join([*names, *also]),
                "OTTLA_SMALL": "1" if few else os.environ.get("OTTLA_SMALL", "")}
         started = ["broker", *names, "compat"] if names else []
-        done = compose("up", "--no-color", "--exit-code-from", "compat", *started, env=env, check=False)
-    said = [line.split("|", 1)[1].strip() for line in done.stdout.splitlines() if line.startswith("compat") and "|" in line]
+        status, output = compose("up", "--no-color", "--exit-code-from", "compat", *started, env=env, check=False)
+    said = [line.split("|", 1)[1].strip() for line in output.splitlines() if line.startswith("compat") and "|" in line]
     counts = [found for found in map(COUNTS.match, said) if found]
-    assert counts, f"no counts; exit status {done.returncode}: {done.stdout[-600:]}"
-    return done.returncode, int(counts[-1][1]), int(counts[-1][2]), said
+    assert counts, f"no counts; exit status {status}: {output[-600:]}"
+    return status, int(counts[-1][1]), int(counts[-1][2]), said
 
 
 @check("compose/a-client-on-either-side-at-once")
 def _() -> None:
     with project("docker/compose.yaml") as compose:
         compose("up", "--detach", "--no-build")
-        container = compose("ps", "--quiet", "broker").stdout.strip()
+        container = lines(compose("ps", "--quiet", "broker")[1])[-1].strip()
         network = docker("inspect", "-f", "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}", container).stdout.strip()
         clients.from_host("localhost:9092")
         clients.from_container("broker:19092", network)
@@ -91,7 +88,6 @@ def _() -> None:
 def _() -> None:
     status, passed, failed, said = run_suites([], few, ["cross"] if few else [])
     print(f"docker: compose.compat.yaml: {passed} passed, {failed} failed, exit status {status}", flush=True)
-    print("\n".join(said), file=sys.stderr, flush=True)
     assert (status, failed) == (0, 0) and passed > 20, [line for line in said if line.startswith("FAIL")][:3]
 
 

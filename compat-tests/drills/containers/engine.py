@@ -6,18 +6,18 @@ import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
-START_LIMIT_S, STOP_LIMIT_S, COMMAND_LIMIT_S = 60, 60, 120
-TABLES = ("filter", "nat")
-IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+from daemon import NEEDED, STOP_LIMIT_S, socket
+
+START_LIMIT_S, COMMAND_LIMIT_S = 60, 120
 
 
 class DockerError(Exception):
@@ -34,6 +34,25 @@ def docker(*arguments: str, limit_s: float = COMMAND_LIMIT_S, stdin: Optional[by
                                        done.stderr.decode(errors="replace"))
 
 
+def streamed(command: Sequence[str], cwd: Path, limit_s: float, env: Optional[Dict[str, str]] = None) -> Tuple[int, str]:
+    """The exit status and all that was said, which is passed on as it comes: these commands take minutes."""
+    process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace", env={**os.environ, **(env or {})})
+    late = threading.Timer(limit_s, process.kill)
+    late.start()
+    said = []
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said.append(line)
+            print(f"  {line.rstrip()}", flush=True)
+        return process.wait(), "".join(said)
+    finally:
+        late.cancel()
+        process.kill()
+        process.wait()
+
+
 def answers() -> bool:
     return shutil.which("docker") is not None and docker("info", check=False).returncode == 0
 
@@ -42,7 +61,7 @@ def why_not() -> Optional[str]:
     """None, or why there is no daemon and none can be started."""
     if answers():
         return None
-    missing = [command for command in ("docker", "dockerd", "iptables-save", "ip", "debootstrap") if not shutil.which(command)]
+    missing = [command for command in NEEDED if not shutil.which(command)]
     if missing or os.geteuid() != 0:
         return f"no docker daemon answers, and to start one {'needs root' if not missing else 'lacks ' + ', '.join(missing)}"
     return None
@@ -54,75 +73,26 @@ def daemon(home: Path, data: Path) -> Iterator[None]:
     if answers():
         yield
         return
-    network = Network()
-    own = Daemon(home, data)
+    for folder in (home, data):
+        folder.mkdir(parents=True, exist_ok=True)
+    log = home / "dockerd.log"
+    command = [sys.executable, str(Path(__file__).resolve().parent / "daemon.py"), str(home), str(data)]
+    with log.open("wb") as output:
+        own = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, start_new_session=True)
+    assert own.stdin is not None
+    os.environ["DOCKER_HOST"] = socket(home)
     try:
-        own.start()
-        yield
-    finally:
-        own.stop()
-        network.restore()
-
-
-class Daemon:
-    def __init__(self, home: Path, data: Path) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        data.mkdir(parents=True, exist_ok=True)
-        self.home, self.data, self.log = home, data, home / "dockerd.log"
-        self.socket = f"unix://{home}/docker.sock"
-        self.process: Optional[subprocess.Popen] = None
-
-    def start(self) -> None:
-        # In a mount namespace of its own, so that no mount outlives it.
-        command = ["unshare", "--mount", "--", "dockerd", "--host", self.socket, "--data-root", str(self.data),
-                   "--exec-root", str(self.home / "exec"), "--pidfile", str(self.home / "dockerd.pid"), "--mtu", str(_mtu())]
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        os.environ["DOCKER_HOST"] = self.socket
         deadline = time.monotonic() + START_LIMIT_S
         while not answers():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace").strip().splitlines()[-1:]
+            if own.poll() is not None or time.monotonic() > deadline:
+                last = log.read_text(errors="replace").strip().splitlines()[-1:]
                 raise DockerError(f"dockerd does not start: {''.join(last)}")
             time.sleep(0.2)
-
-    def stop(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        yield
+    finally:
+        own.stdin.close()
+        own.wait(2 * STOP_LIMIT_S)
         del os.environ["DOCKER_HOST"]
-
-
-class Network:
-    """The machine's links, packet filter and forwarding as they were."""
-
-    def __init__(self) -> None:
-        self.links = _links()
-        self.tables = {table: subprocess.run(["iptables-save", "-t", table], stdout=subprocess.PIPE, check=True).stdout
-                       for table in TABLES}
-        self.forward = IP_FORWARD.read_text()
-
-    def restore(self) -> None:
-        for link in _links() - self.links:
-            subprocess.run(["ip", "link", "delete", link], stderr=sys.stderr)
-        for rules in self.tables.values():
-            subprocess.run(["iptables-restore"], input=rules, stderr=sys.stderr)
-        IP_FORWARD.write_text(self.forward)
-
-
-def _links() -> set:
-    return {path.name for path in Path("/sys/class/net").iterdir()}
-
-
-def _mtu() -> int:
-    """Of the smallest of the machine's links: a container's packets go through it."""
-    mtus = [int((link / "mtu").read_text()) for link in Path("/sys/class/net").iterdir() if link.name.startswith(("e", "w"))]
-    return min([1500, *mtus])
 
 
 class Container:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Dict
 
 from checklist import check
-from engine import DockerError, docker
+from engine import DockerError, docker, streamed
 
 ROOT = Path(__file__).resolve().parent.parent.parent.parent
 BUILD_LIMIT_S = 3_000
@@ -29,9 +27,9 @@ def build(tag: str, dockerfile: str, arguments: Dict[str, str]) -> None:
 
 
 def _run(*command: str) -> None:
-    done = subprocess.run(command, cwd=ROOT, stdout=sys.stderr, timeout=BUILD_LIMIT_S)
-    if done.returncode:
-        raise DockerError(f"{' '.join(command)}: exit status {done.returncode}")
+    status, said = streamed(command, ROOT, BUILD_LIMIT_S)
+    if status:
+        raise DockerError(f"{' '.join(command)}: exit status {status}: {said[-300:]}")
 
 
 @check("images/base-images-are-there")

@@ -56,7 +56,7 @@ def _() -> None:
         for name, text in files("compose").items():
             (Path(folder) / name).write_text(text)
         with project(f"{folder}/compose.yaml") as compose:
-            said = compose("up", "--no-color", "--build", "--exit-code-from", "application").stdout
+            said = compose("up", "--no-color", "--build", "--exit-code-from", "application")[1]
             assert re.search(r"^application.*\| hello$", said, re.MULTILINE), said[-600:]
             compose("up", "--detach", "broker")
             assert clients.consume("localhost:9092", "greetings", 1) == ["hello"]
