@@ -333,6 +333,9 @@ fn an_empty_folder_or_none_is_not_worth_opening() {
     round(&mut writer, &reader, at(HOUR_MS + 1));
     writer.close().unwrap();
     let config = TopicConfig { retention_bytes: Some(0), ..fixture.options.config.clone() };
+    let set_aside = fixture.files("deleted");
+    assert!(may_be_due(&fixture.options.dir, Offset(0), &config, NOW).unwrap(), "opening removes what was set aside");
+    set_aside.iter().for_each(|file| std::fs::remove_file(file).unwrap());
     for dir in [&fixture.options.dir, &fixture.root.path().join("none")] {
         assert!(!may_be_due(dir, Offset(0), &config, Timestamp(i64::MAX)).unwrap());
     }
