@@ -1,13 +1,14 @@
 //! Whether a consumer that reads old data from the disk holds up everybody else: the 99th percentile of a paced producer's
 //! answers with such a consumer beside it, over that without.
 //!
-//! The consumer is paced too: flat out, client and broker would have every processor of a small machine, and the figure would
-//! be the scheduler's. A third kind of phase, in which it reads the same data from the page cache, tells the disk's share from
+//! The consumer is paced too, and gives way to everybody else: flat out, client and broker would have every processor of a
+//! small machine, and the figure would be the scheduler's. A third kind of phase, in which it reads the same data from the page cache, tells the disk's share from
 //! that of the processors.
 
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::client::pace::{self, Schedule};
 use crate::data::{self, Topic};
 use crate::lab::Lab;
 use crate::measure::{self, Latency, Run, Side, Spread, Work};
-use crate::scenario::{FigureUnit, Row, Scenario};
+use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use crate::server::Server;
 
 use super::startup;
@@ -66,7 +67,7 @@ fn run(lab: &Lab) -> Vec<Row> {
         figure: "99th percentile of the answers over that alone".to_owned(),
         reached: Spread::of(pairs.map(|(cold, alone)| p99(cold) / p99(alone))),
         unit: FigureUnit::Ratio,
-        target: None,
+        target: Some(Target::AtMost(1.5)),
         sides: sides.into(),
         notes: vec![],
     }]
@@ -77,6 +78,7 @@ fn beside(broker: &Server, old: &Old, time: Duration, again: impl Fn() + Sync) -
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            step_back();
             while !stop.load(Ordering::Relaxed) {
                 old.read(broker, BYTES_PER_SECOND, &stop);
                 again();
@@ -86,6 +88,14 @@ fn beside(broker: &Server, old: &Old, time: Duration, again: impl Fn() + Sync) -
         stop.store(true, Ordering::Relaxed);
         run
     })
+}
+
+/// What the consumer itself does with the data is not what is measured: its thread runs where nobody else wants the
+/// processor, as if it were on another machine.
+fn step_back() {
+    let thread = nix::unistd::gettid().to_string();
+    let done = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status();
+    assert!(done.is_ok_and(|status| status.success()), "chrt (util-linux) must be there");
 }
 
 fn paced(broker: &Server, time: Duration) -> Run {
@@ -114,8 +124,7 @@ impl Old {
         let batch_bytes = self.shape.batch().bytes.len() as u64;
         let (started, mut batches) = (Instant::now(), 0);
         while batches < self.batches && !stop.load(Ordering::Relaxed) {
-            let position =
-                Position { bytes_max: 8 << 20, ..Position::new(0, batches as i64 * self.shape.records as i64) };
+            let position = Position::new(0, batches as i64 * self.shape.records as i64);
             let mut bytes = 0;
             consumer.fetch(&frames::fetch(OLD, Session::NONE, &[position]), |fetched| bytes += fetched.bytes);
             batches += bytes / batch_bytes;
