@@ -15,6 +15,8 @@ use super::{Cleaner, Config, Groups, InvalidConfig, Logs, NODE_ID, Network, Topi
 use crate::types::NodeId;
 
 const QUEUED_BYTES: &str = "queued.max.request.bytes";
+const DEDUPE_BYTES: &str = "log.cleaner.dedupe.buffer.size";
+const DEDUPE_BYTES_OF_A_THREAD_ABOVE: i64 = 1 << 20;
 
 impl RawConfig {
     /// Checks everything and gives the typed configuration, with warnings for unknown keys (each with the nearest known
@@ -118,6 +120,10 @@ fn check_together(values: &BrokerValues) -> Result<(), InvalidConfig> {
     let retention = topic_keys::find("retention.ms").and_then(|topic| values.inherited(topic));
     require(retention.as_deref() != Some("0"), || {
         "log.retention.ms must be unlimited (-1) or, greater than or equal to 1".to_owned()
+    })?;
+    let (dedupe, threads): (i64, i64) = (values.number(DEDUPE_BYTES)?, values.number("log.cleaner.threads")?);
+    require(dedupe / threads.max(1) > DEDUPE_BYTES_OF_A_THREAD_ABOVE, || {
+        format!("{DEDUPE_BYTES} ({dedupe}) must be more than 1 MiB per cleaner thread (log.cleaner.threads={threads})")
     })?;
     let (queued, request): (i64, i64) = (values.number(QUEUED_BYTES)?, values.number("socket.request.max.bytes")?);
     require(!values.is_said(QUEUED_BYTES) || queued <= 0 || queued >= request, || {
@@ -237,7 +243,7 @@ fn cleaner(values: &BrokerValues) -> Result<Cleaner, InvalidConfig> {
         enabled: values.boolean("log.cleaner.enable"),
         threads: values.number("log.cleaner.threads")?,
         backoff: values.millis("log.cleaner.backoff.ms")?,
-        dedupe_buffer_bytes: values.number("log.cleaner.dedupe.buffer.size")?,
+        dedupe_buffer_bytes: values.number(DEDUPE_BYTES)?,
         load_factor: values.float("log.cleaner.io.buffer.load.factor")?,
         io_buffer_bytes: values.number("log.cleaner.io.buffer.size")?,
         io_bytes_per_second: (io_bytes_per_second < f64::MAX).then_some(io_bytes_per_second),

@@ -229,6 +229,15 @@ fn values_that_do_not_go_together_are_refused() {
         ),
         ("log.retention.ms=0", "log.retention.ms must be unlimited (-1) or, greater than or equal to 1"),
         (
+            "log.cleaner.dedupe.buffer.size=1048576",
+            "log.cleaner.dedupe.buffer.size (1048576) must be more than 1 MiB per cleaner thread (log.cleaner.threads=1)",
+        ),
+        (
+            "log.cleaner.threads=128",
+            "log.cleaner.dedupe.buffer.size (134217728) must be more than 1 MiB per cleaner thread \
+             (log.cleaner.threads=128)",
+        ),
+        (
             "queued.max.request.bytes=100",
             "queued.max.request.bytes (100) must be larger or equal to socket.request.max.bytes (104857600)",
         ),
