@@ -2,6 +2,7 @@
 
 mod codec;
 mod local;
+mod unpanicked;
 
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,6 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +23,7 @@ use redb::{Builder, Database, Durability, ReadTransaction, ReadableDatabase, Rea
 use redb::{ReadableTableMetadata, StorageBackend, WriteTransaction};
 use uuid::Uuid;
 
+use super::unpanicked::{DAMAGED, Unusable, unpanicked};
 use super::{Store, StoreError, codec};
 use crate::log::{DirContext, LogError};
 use crate::metadata::{Change, Image, Topic};
@@ -31,7 +31,6 @@ use crate::sys;
 use crate::types::TopicId;
 
 const UNFINISHED_FILE_NAME: &str = "metadata.redb.tmp";
-const DAMAGED: &str = "the file is damaged";
 /// Small, as the image itself is in memory and the store is read once.
 const CACHE_BYTES: usize = 256 * 1024;
 /// How much of a file is taken into memory to be examined: more topics than one machine serves have room in it.
@@ -353,21 +352,4 @@ fn topic_id(key: u128) -> TopicId {
 
 fn failed(path: &Path, error: impl Display) -> StoreError {
     StoreError(format!("{}: {error}", path.display()))
-}
-
-/// Why redb gave no answer.
-#[derive(Debug, thiserror::Error)]
-enum Unusable {
-    #[error(transparent)]
-    Redb(redb::Error),
-    #[error("{DAMAGED}")]
-    Panicked,
-}
-
-/// Runs `work` on a file that may be damaged in ways that redb only notices by an assertion.
-fn unpanicked<T>(work: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, Unusable> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result.map_err(Unusable::Redb),
-        Err(_) => Err(Unusable::Panicked),
-    }
 }
