@@ -48,6 +48,28 @@ pub(super) const CASES: &[Case] = &[
         "a torn tail",
     ),
     (
+        "zeros behind a sealed segment's batches",
+        |data| {
+            forget_recovery_points(data.dir());
+            append(&file(data, FIRST, ".log"), &[0; 1024]);
+        },
+        "orders-0/00000000000000000000.log",
+        "bytes from here on are not read",
+        "the log goes on in the next segment",
+    ),
+    (
+        "a segment that begins below the end of the one before",
+        |data| {
+            forget_recovery_points(data.dir());
+            for ending in [".log", ".index", ".timeindex"] {
+                fs::write(file(data, "orders-0/00000000000000000003", ending), []).unwrap();
+            }
+        },
+        "orders-0/00000000000000000003.log",
+        "offsets from 3 on where 6 or more must follow",
+        "does not open",
+    ),
+    (
         "another magic",
         |data| overwrite(&file(data, FIRST, ".log"), 16, &[1]),
         "orders-0/00000000000000000000.log",

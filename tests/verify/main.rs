@@ -66,6 +66,35 @@ fn what_is_wrong_in_a_small_file_is_found() {
 }
 
 #[test]
+fn of_damage_behind_other_damage_it_is_said_that_recovery_does_not_come_to_it() {
+    let data = Data::new();
+    forget_recovery_points(data.dir());
+    for (base, at) in [("orders-0/00000000000000000006", 6), (LAST, 12)] {
+        flip(&file(&data, base, ".log"), data.batch_positions("orders-0", at)[2] + 90);
+    }
+    let (_, lines) = data.verify();
+    let outcomes: Vec<_> = lines.iter().filter_map(|line| line["outcome"].as_str()).collect();
+    let [first, second] = outcomes.as_slice() else { panic!("{lines:#?}") };
+    assert!(first.contains("does not open") && second.contains("no recovery comes as far"), "{outcomes:?}");
+}
+
+#[test]
+fn a_gap_between_segments_is_noted_where_recovery_would_take_it_for_a_loss() {
+    let data = Data::new();
+    for ending in [".log", ".index", ".timeindex"] {
+        fs::remove_file(file(&data, "orders-0/00000000000000000006", ending)).unwrap();
+    }
+    assert_eq!(data.verify().1.len(), 1, "what was flushed is not looked at");
+    forget_recovery_points(data.dir());
+    let (code, lines) = data.verify();
+    let [note, _] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert_eq!((code, &note["type"], &note["offset"]), (Some(0), &"note".into(), &6.into()));
+    let (what, outcome) = (note["what"].as_str().unwrap(), note["outcome"].as_str().unwrap());
+    assert_eq!(what, "begins at offset 12, where the segment before it ends at 6");
+    assert!(outcome.contains("unless the topic is compacted"), "{outcome}");
+}
+
+#[test]
 fn position_and_offset_of_damage_are_named() {
     let data = Data::new();
     let position = data.batch_positions("orders-0", 12)[1];

@@ -120,6 +120,8 @@ fn verify_segments(
         epochs: EpochCache::from_entries(epochs),
         epoch_disagrees: None,
         intact: true,
+        is_dense: true,
+        is_over: false,
     };
     if let Some(first) = bases.first() {
         walk.expected = *first;
@@ -135,8 +137,11 @@ fn verify_segments(
         let place = Place {
             base_offset: *base_offset,
             is_last: index + 1 >= last,
+            next_base: bases.get(index + 1).copied(),
             is_recovered: index >= first_recovered,
+            is_later: index > first_recovered,
             recovery_point,
+            log_start: checkpointed.log_start.unwrap_or(Offset::ZERO),
         };
         verify_segment(folder, place, &mut walk, report);
     }

@@ -25,9 +25,17 @@ use crate::protocol::records::BatchRecords;
 use crate::types::{Offset, ProducerId};
 
 const TORN: &str = "a torn tail: cut off at the next start after an unclean stop";
-const UNWRITTEN: &str = "blocks that a loss of power left unwritten: after an unclean stop the log is cut off here";
-const REFUSED: &str =
-    "after an unclean stop the partition does not open, if recovery reads this far: it is no torn tail";
+const UNWRITTEN: &str =
+    "blocks that a loss of power left unwritten: after an unclean stop the log is cut off here, and later segments go";
+const GOES_ON: &str = "never written, or preallocated: cut off at the next start after an unclean stop, and the log goes on \
+                       in the next segment";
+const REFUSED: &str = "after an unclean stop the partition does not open: it is no torn tail";
+const FLUSHED: &str = "readers meet it; a start only if it has to read what was flushed of this segment, and then the \
+                       partition does not open";
+const BEHIND: &str =
+    "no recovery comes as far: the damage named before it ends the log, or keeps the partition from opening";
+const GAP: &str = "after an unclean stop taken for a loss of power that took what was between, unless the topic is \
+                   compacted: it and later segments go";
 const BELOW_RECOVERY: &str = "no start looks at it: it lies before the segment of the recovery point; readers meet it";
 const UNREADABLE_RECORDS: &str = "served as it is: its CRC holds, so this is how it was written";
 const INDEX_REBUILT: &str = "rebuilt from the log when it is used";
@@ -50,6 +58,10 @@ pub(super) struct Walk {
     pub(super) epoch_disagrees: Option<Finding>,
     /// No damage so far: what is missing can be told from what was not read.
     pub(super) intact: bool,
+    /// No hole in the offsets of what recovery would read: compaction has not been there.
+    pub(super) is_dense: bool,
+    /// Recovery would come no further.
+    pub(super) is_over: bool,
 }
 
 /// Where a segment stands among the others of its partition.
@@ -57,9 +69,13 @@ pub(super) struct Walk {
 pub(super) struct Place {
     pub(super) base_offset: Offset,
     pub(super) is_last: bool,
+    pub(super) next_base: Option<Offset>,
     /// Recovery after an unclean stop would read it.
     pub(super) is_recovered: bool,
+    /// Recovery would come to it from the one before.
+    pub(super) is_later: bool,
     pub(super) recovery_point: Offset,
+    pub(super) log_start: Offset,
 }
 
 pub(super) fn verify_segment(folder: &Path, place: Place, walk: &mut Walk, report: &mut Report<'_>) {
@@ -80,7 +96,7 @@ pub(super) fn verify_segment(folder: &Path, place: Place, walk: &mut Walk, repor
         report.found(Finding::damage(&path(FileKind::TxnIndex), error, CANNOT_READ));
         None
     }));
-    let mut check = SegmentCheck { path: log_path, folder, log: &log, place, walk, report, outcome: None };
+    let mut check = SegmentCheck { path: log_path, folder, log: &log, place, walk, report, is_cut: false };
     let intact = check.batches(|batch, aborted| {
         offsets.iter_mut().for_each(|check| check.observe(batch));
         times.iter_mut().for_each(|check| check.observe(batch));
@@ -141,8 +157,8 @@ struct SegmentCheck<'a, 'r> {
     place: Place,
     walk: &'a mut Walk,
     report: &'a mut Report<'r>,
-    /// What the first damage leads to: recovery goes no further. Each would be a search through all that lies behind.
-    outcome: Option<&'static str>,
+    /// Recovery would read no more of it. Each damage would be a search through all that lies behind.
+    is_cut: bool,
 }
 
 impl SegmentCheck<'_, '_> {
@@ -154,9 +170,16 @@ impl SegmentCheck<'_, '_> {
         let (found, expected) = (self.place.base_offset, self.walk.expected);
         let mut intact = expected <= found;
         if !intact {
-            let order = Damage::OffsetOrder { found, expected };
-            let what = order.to_string();
-            self.damaged(&segment, 0, &ScanError::Damaged(order), what);
+            let what = Damage::OffsetOrder { found, expected }.to_string();
+            // `Loading::check_order`.
+            let outcome = match self.place.is_later {
+                _ if self.walk.is_over => BEHIND,
+                true => REFUSED,
+                false => BELOW_RECOVERY,
+            };
+            self.found(0, outcome, what);
+        } else if expected < found && self.place.is_later {
+            self.note_gap(expected);
         }
         self.walk.expected = expected.max(found);
         let mut batches = log.batches();
@@ -170,6 +193,8 @@ impl SegmentCheck<'_, '_> {
             match checked {
                 Ok((batch, Ok(()))) => {
                     self.check_epoch(&batch);
+                    let is_recovered = self.place.is_recovered && self.walk.expected >= self.place.recovery_point;
+                    self.walk.is_dense &= !is_recovered || batch.header.base_offset <= self.walk.expected;
                     let aborted = self.contents(&batch);
                     observe(&batch, aborted);
                     self.walk.expected = batch.header.next_offset();
@@ -197,15 +222,34 @@ impl SegmentCheck<'_, '_> {
         }
     }
 
+    /// As `Loading::lacks_the_end_of` judges a segment that does not begin where the one before it ends.
+    fn note_gap(&mut self, end: Offset) {
+        let Place { base_offset: begin, recovery_point, log_start, .. } = self.place;
+        let is_short = begin > end.max(log_start) && end >= recovery_point;
+        if is_short && self.walk.is_dense && self.walk.intact {
+            let what = format!("begins at offset {begin}, where the segment before it ends at {end}");
+            self.report.found(Finding::note(&self.path, what, GAP).offset(end));
+        }
+    }
+
     fn damaged(&mut self, segment: &Segment, position: u64, error: &ScanError, what: String) {
-        let outcome = self.outcome.unwrap_or_else(|| self.outcome_of(segment, position, error));
-        self.outcome = Some(outcome);
+        let outcome = match self.walk.is_over {
+            true => BEHIND,
+            false if self.is_cut => GOES_ON,
+            false => self.outcome_of(segment, position, error),
+        };
+        self.is_cut |= outcome == GOES_ON;
+        self.found(position, outcome, what);
+    }
+
+    fn found(&mut self, position: u64, outcome: &'static str, what: String) {
+        self.walk.is_over |= [TORN, UNWRITTEN, REFUSED].contains(&outcome);
         self.report.found(Finding::damage(&self.path, what, outcome).at(position).offset(self.walk.expected));
     }
 
     /// As recovery decides (`Loading::cut`).
     fn outcome_of(&self, segment: &Segment, position: u64, error: &ScanError) -> &'static str {
-        let Place { is_last, is_recovered, recovery_point, .. } = self.place;
+        let Place { is_last, is_recovered, recovery_point, next_base, .. } = self.place;
         if matches!(error, ScanError::Io(_)) {
             return CANNOT_READ;
         }
@@ -214,13 +258,14 @@ impl SegmentCheck<'_, '_> {
             return BELOW_RECOVERY;
         }
         if expected < recovery_point {
-            return REFUSED;
+            return FLUSHED;
         }
         let file = self.log.file();
         let Ok(behind) = damage::behind(segment, file, position, expected) else { return CANNOT_READ };
         let is_torn_write = is_last && matches!(error, ScanError::Damaged(Damage::Batch(_)));
         match damage::is_unwritten(segment, file, position, expected, behind) {
             _ if is_torn_write && behind == Behind::default() => TORN,
+            Ok(true) if next_base == Some(expected) => GOES_ON,
             Ok(true) => UNWRITTEN,
             Ok(false) => REFUSED,
             Err(_) => CANNOT_READ,
