@@ -211,6 +211,10 @@ fn finish_deletions(
         std::fs::remove_dir_all(&folder).map_err(BrokerError::Leftover)?;
         tracing::info!(folder = %folder.display(), "folder of a deleted topic removed");
     }
+    if !manager.unopened().is_empty() {
+        // Those that are missing may come back with more of them.
+        return Ok(());
+    }
     let ids: Vec<TopicId> = leftovers.values().copied().collect();
     Ok(metadata.deletions_finished(&ids)?)
 }

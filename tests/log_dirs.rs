@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use kafka_protocol::messages::alter_replica_log_dirs_request::{AlterReplicaLogDir, AlterReplicaLogDirTopic};
 use kafka_protocol::messages::describe_log_dirs_request::DescribableLogDirTopic;
-use kafka_protocol::messages::{AlterReplicaLogDirsRequest, DescribeLogDirsRequest};
+use kafka_protocol::messages::{AlterReplicaLogDirsRequest, DeleteTopicsRequest, DescribeLogDirsRequest};
 use kafka_protocol::protocol::StrBytes;
 use ottla::protocol::batch::Batch;
 use ottla::protocol::builder::BatchBuilder;
@@ -22,6 +23,7 @@ use tempfile::TempDir;
 const TOPIC: &str = "t";
 const LONG: Duration = Duration::from_secs(30);
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
+const KAFKA_STORAGE_ERROR: i16 = 56;
 const LOG_DIR_NOT_FOUND: i16 = 57;
 
 /// A partition in a log dir.
@@ -207,4 +209,87 @@ fn a_kill_in_the_middle_of_moves_loses_nothing() {
     let mut client = broker.connect();
     assert_eq!(describe(&mut client, 4, None).len(), 1);
     assert_eq!(consume(&mut client), (0..acknowledged).collect::<Vec<_>>());
+}
+
+/// A broker that was stopped with a topic in each of its two log dirs, the one of its second named last.
+fn stopped_with_a_topic_in_each(data: &Arc<TempDir>) -> [&'static str; 2] {
+    let broker = start(data);
+    let mut client = broker.connect();
+    for topic in ["t", "u"] {
+        topics::create_topic(&mut client, topic);
+        assert_eq!(topics::produce(&mut client, topic, batch()).base_offset, 0);
+    }
+    assert!(broker.stop().success());
+    let is_in_second = |topic: &&str| dirs(data)[1].join(format!("{topic}-0")).exists();
+    let second = ["t", "u"].into_iter().find(is_in_second).unwrap();
+    [if second == "t" { "u" } else { "t" }, second]
+}
+
+fn error_of_produce(client: &mut Client, topic: &str) -> i16 {
+    topics::produce(client, topic, batch()).error_code
+}
+
+#[test]
+fn what_is_in_a_log_dir_that_is_missing_is_offline_until_it_is_back() {
+    for is_mount_point in [false, true] {
+        let data = Arc::new(TempDir::new().unwrap());
+        let [in_first, in_second] = stopped_with_a_topic_in_each(&data);
+        let [_, second] = dirs(&data);
+        let away = data.path().join("away");
+        fs::rename(&second, &away).unwrap();
+        if is_mount_point {
+            fs::create_dir(&second).unwrap();
+        }
+        let broker = start(&data);
+        let mut client = broker.connect();
+        assert_eq!(error_of_produce(&mut client, in_second), KAFKA_STORAGE_ERROR);
+        assert_eq!(error_of_produce(&mut client, in_first), 0);
+        topics::create_topic(&mut client, "new");
+        assert_eq!(error_of_produce(&mut client, "new"), 0, "it cannot have been there");
+        assert!(broker.stop().success());
+        let left_in = fs::read_dir(&second).map_or(0, |entries| entries.count());
+        assert_eq!((second.exists(), left_in), (is_mount_point, 0), "nothing is made under a mount");
+
+        if is_mount_point {
+            fs::remove_dir(&second).unwrap();
+        }
+        fs::rename(&away, &second).unwrap();
+        let broker = start(&data);
+        let mut client = broker.connect();
+        for topic in [in_first, in_second, "new"] {
+            let produced_before = if topic == in_first { 2 } else { 1 };
+            assert_eq!(topics::produce(&mut client, topic, batch()).base_offset, produced_before, "{topic}");
+        }
+    }
+}
+
+#[test]
+fn a_log_dir_that_is_gone_for_good_is_begun_anew_when_the_broker_is_told_so() {
+    let data = Arc::new(TempDir::new().unwrap());
+    let [in_first, in_second] = stopped_with_a_topic_in_each(&data);
+    let [first, second] = dirs(&data);
+    fs::remove_dir_all(&second).unwrap();
+    fs::remove_file(first.join("log-dirs-checkpoint")).unwrap();
+    let broker = start(&data);
+    let mut client = broker.connect();
+    assert_eq!(topics::produce(&mut client, in_first, batch()).base_offset, 1);
+    assert_eq!(topics::produce(&mut client, in_second, batch()).base_offset, 0);
+    assert!(second.join("meta.properties").exists());
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_its_log_dir_is_missing_does_not_come_back_with_it() {
+    let data = Arc::new(TempDir::new().unwrap());
+    let [_, in_second] = stopped_with_a_topic_in_each(&data);
+    let [_, second] = dirs(&data);
+    let away = data.path().join("away");
+    fs::rename(&second, &away).unwrap();
+    let broker = start(&data);
+    let delete = DeleteTopicsRequest::default().with_topic_names(vec![topic_name(in_second)]).with_timeout_ms(5000);
+    assert_eq!(broker.connect().request(3, &delete).responses[0].error_code, 0);
+    assert!(broker.stop().success());
+    fs::rename(&away, &second).unwrap();
+    let broker = start(&data);
+    assert_eq!(error_of_produce(&mut broker.connect(), in_second), UNKNOWN_TOPIC_OR_PARTITION);
+    assert!(!second.join(format!("{in_second}-0")).exists());
 }

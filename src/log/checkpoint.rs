@@ -17,6 +17,8 @@ pub const CLEANER_OFFSET_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 pub const PARTITION_METADATA: &str = "partition.metadata";
 pub const META_PROPERTIES: &str = "meta.properties";
+/// The log dirs beside the first, which has this file.
+pub const LOG_DIRS_CHECKPOINT: &str = "log-dirs-checkpoint";
 
 /// Room for the offsets of a million partitions; no more than this is read into memory.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -151,6 +153,22 @@ pub fn write_meta_properties(path: &Path, properties: &MetaProperties) -> Result
     }
     let text = format!("node.id={}\n{directory}version=1\ncluster.id={cluster_id}\n", properties.node_id.0);
     replace_durably(path, text.as_bytes())
+}
+
+/// Ids of log dirs and where they were, in the file's order; none if there is no file.
+pub fn read_log_dirs(path: &Path) -> Result<Vec<(DirectoryId, PathBuf)>, CheckpointError> {
+    read_entries(path, |line| {
+        let (id, dir) = line.split_once(' ')?;
+        Some((DirectoryId::parse(id)?, PathBuf::from(dir)))
+    })
+}
+
+pub fn write_log_dirs<'a>(
+    path: &Path,
+    dirs: impl IntoIterator<Item = (&'a DirectoryId, &'a PathBuf)>,
+) -> Result<(), CheckpointError> {
+    let line = |(id, dir): (&DirectoryId, &PathBuf)| format!("{id} {}", dir.display());
+    replace_durably(path, entries_text(dirs.into_iter().map(line)).as_bytes())
 }
 
 /// Kafka's `CheckpointFile`: a line for the version, one for the number of entries, one for each entry.

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::checkpoint::{self, META_PROPERTIES};
-use super::log_dir::LOCK_FILE;
+use super::log_dir::{self, LOCK_FILE};
 use super::names::FolderName;
 use crate::types::NodeId;
 
@@ -18,6 +18,12 @@ pub enum ForeignError {
          metadata; nothing was changed; start once with --adopt to take it over", dir.display(), store.display()
     )]
     Foreign { dir: PathBuf, found: String, store: PathBuf },
+    #[error(
+        "log.dirs: {}: is empty, while {} holds {found}: is its disk mounted? Nothing was changed; if there is to be an \
+         empty directory, or what it held is lost, start once with --adopt to take over what the others hold",
+        first.display(), dir.display()
+    )]
+    FirstIsEmpty { first: PathBuf, dir: PathBuf, found: String },
     #[error(
         "log.dirs: there is no {}, but there is {}: name that directory first", missing.display(), there.display()
     )]
@@ -35,9 +41,12 @@ pub fn check(dirs: &[PathBuf], store: &Path, adopt: bool) -> Result<(), ForeignE
         return Err(ForeignError::NotFirst { missing, there });
     }
     for dir in dirs.iter().filter(|_| !adopt) {
-        if let Some(found) = content(dir).map_err(|source| ForeignError::Io { path: dir.clone(), source })? {
-            return Err(ForeignError::Foreign { dir: dir.clone(), found, store: missing });
-        }
+        let io = |source| ForeignError::Io { path: dir.clone(), source };
+        let Some(found) = content(dir).map_err(io)? else { continue };
+        return Err(match dir != first && log_dir::is_empty(first) {
+            true => ForeignError::FirstIsEmpty { first: first.clone(), dir: dir.clone(), found },
+            false => ForeignError::Foreign { dir: dir.clone(), found, store: missing },
+        });
     }
     Ok(())
 }
@@ -45,6 +54,16 @@ pub fn check(dirs: &[PathBuf], store: &Path, adopt: bool) -> Result<(), ForeignE
 /// Something of a broker's, if there is anything. An identity alone is ours where the lock is: a first start that was cut
 /// short before it made the store. (The lock file of a Kafka is empty.)
 fn content(dir: &Path) -> io::Result<Option<String>> {
+    if let Some(name) = partition_folder(dir)? {
+        return Ok(Some(format!("the partition folder {name}")));
+    }
+    let is_locked_by_us = fs::metadata(dir.join(LOCK_FILE)).is_ok_and(|lock| lock.len() > 0);
+    let has_identity = !is_locked_by_us && dir.join(META_PROPERTIES).exists();
+    Ok(has_identity.then(|| META_PROPERTIES.to_owned()))
+}
+
+/// A partition's folder, if the directory has any.
+pub(super) fn partition_folder(dir: &Path) -> io::Result<Option<String>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         entries => entries?,
@@ -53,12 +72,10 @@ fn content(dir: &Path) -> io::Result<Option<String>> {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if FolderName::parse(&name).is_some() && entry.file_type()?.is_dir() {
-            return Ok(Some(format!("the partition folder {name}")));
+            return Ok(Some(name));
         }
     }
-    let is_locked_by_us = fs::metadata(dir.join(LOCK_FILE)).is_ok_and(|lock| lock.len() > 0);
-    let has_identity = !is_locked_by_us && dir.join(META_PROPERTIES).exists();
-    Ok(has_identity.then(|| META_PROPERTIES.to_owned()))
+    Ok(None)
 }
 
 /// The node id that the directories were given. What cannot be read here is told when they are opened.
@@ -98,15 +115,22 @@ mod tests {
 
     #[test]
     fn partitions_and_an_identity_are_in_whichever_directory() {
-        let text = refusal(&["b/my-topic-0/00000000000000000000.log"]).unwrap();
-        assert!(
-            text.starts_with("log.dirs: /b: holds the partition folder my-topic-0, but there is no /a/store/file: ")
-        );
+        let text = refusal(&["a/meta.properties", "b/my-topic-0/00000000000000000000.log"]).unwrap();
+        assert!(text.starts_with("log.dirs: /a: holds meta.properties, but there is no /a/store/file: "), "{text}");
         assert!(text.ends_with("start once with --adopt to take it over"), "{text}");
         for folder in ["a/__cluster_metadata-0/x", "a/t-0.0123-delete/x", "a/t-0.0123-stray/x"] {
             assert!(refusal(&[folder]).is_some(), "{folder}");
         }
         assert!(refusal(&["a/meta.properties", "a/.lock"]).unwrap().contains("holds meta.properties, but"));
+    }
+
+    #[test]
+    fn an_empty_first_directory_beside_others_may_be_one_that_is_not_mounted() {
+        for empty in ["a/lost+found/x", "other"] {
+            let text = refusal(&[empty, "b/my-topic-0/00000000000000000000.log"]).unwrap();
+            let start = "log.dirs: /a: is empty, while /b holds the partition folder my-topic-0: is its disk mounted?";
+            assert!(text.starts_with(start), "{text}");
+        }
     }
 
     #[test]

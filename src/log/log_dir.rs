@@ -6,10 +6,11 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::DirContext;
 use super::checkpoint::{self, META_PROPERTIES, MetaProperties};
+use super::known_dirs::KnownDirs;
 use super::manager::ManagerError;
 use super::names::{FolderName, FolderState};
+use super::{DirContext, foreign};
 use crate::sys::{self, FileLock};
 use crate::types::{DirectoryId, NodeId, TopicId, TopicPartition};
 
@@ -72,31 +73,52 @@ impl LogDir {
     }
 }
 
-/// Directories, with their locks, and those that cannot be read or written.
+/// Directories, with their locks, and those that cannot be read or written, or are not there.
 #[derive(Debug, Default)]
 pub(super) struct Locked {
     pub(super) dirs: Vec<PathBuf>,
     pub(super) locks: Vec<FileLock>,
+    pub(super) known: KnownDirs,
     pub(super) unopened: Vec<PathBuf>,
 }
 
-/// The first of the directories must be there to be used, and there must not be another broker in any.
+/// The first of the directories must be there to be used, and there must not be another broker in any. As long as one is
+/// missing that there was, an empty one is not begun: the missing one may belong there, and not be mounted.
 pub(super) fn lock_all(dirs: &[PathBuf]) -> Result<Locked, ManagerError> {
-    let mut locked = Locked::default();
-    for dir in dirs {
+    let Some((first, others)) = dirs.split_first() else { return Ok(Locked::default()) };
+    let (dirs, locks) = (vec![first.clone()], vec![lock(first)?]);
+    let mut locked = Locked { dirs, locks, known: KnownDirs::read(first)?, unopened: Vec::new() };
+    let missing = locked.known.missing_among(others);
+    for dir in others {
+        if !missing.is_empty() && is_empty(dir) {
+            tracing::error!(dir = %dir.display(), "log dir is offline: it is empty, and one that may belong there is missing");
+            locked.unopened.push(dir.clone());
+            continue;
+        }
         match lock(dir) {
             Ok(lock) => {
                 locked.dirs.push(dir.clone());
                 locked.locks.push(lock);
             }
-            Err(error @ ManagerError::Io { .. }) if !locked.dirs.is_empty() => {
+            Err(error @ ManagerError::Io { .. }) => {
                 tracing::error!(dir = %dir.display(), %error, "log dir is offline; its partitions are until a restart");
                 locked.unopened.push(dir.clone());
             }
             Err(error) => return Err(error),
         }
     }
+    for dir in missing {
+        locked.known.tell_missing(&dir);
+        if !locked.unopened.contains(&dir) {
+            locked.unopened.push(dir);
+        }
+    }
     Ok(locked)
+}
+
+/// Whether nothing of a broker's is in the directory, or there is none.
+pub(super) fn is_empty(dir: &Path) -> bool {
+    !dir.join(META_PROPERTIES).exists() && matches!(foreign::partition_folder(dir), Ok(None))
 }
 
 /// Kafka's form of the mark (`CleanShutdownFileHandler`).
@@ -131,16 +153,17 @@ fn lock(dir: &Path) -> Result<FileLock, ManagerError> {
 }
 
 /// Checks `meta.properties` of every directory against this broker, writes it where it is missing, and gives the id of
-/// the cluster: the one found, else the one configured, else a fresh one.
+/// the cluster: the one found, else the one configured, else a fresh one. From then on the directories are `known`.
 pub(super) fn settle_identity(
     dirs: &[PathBuf],
     node_id: NodeId,
     configured: Option<&str>,
+    mut known: KnownDirs,
 ) -> Result<String, ManagerError> {
     let paths: Vec<PathBuf> = dirs.iter().map(|dir| dir.join(META_PROPERTIES)).collect();
     let found = paths.iter().map(|path| checkpoint::read_meta_properties(path)).collect::<Result<Vec<_>, _>>()?;
-    let known = found.iter().flatten().map(|properties| properties.cluster_id.clone()).next();
-    let cluster_id = configured.map(str::to_owned).or(known).unwrap_or_else(|| TopicId::random().to_string());
+    let there = found.iter().flatten().map(|properties| properties.cluster_id.clone()).next();
+    let cluster_id = configured.map(str::to_owned).or(there).unwrap_or_else(|| TopicId::random().to_string());
     for (path, found) in paths.iter().zip(&found) {
         let wrong = |key, found: &str, expected: &str| {
             let (found, expected) = (found.to_owned(), expected.to_owned());
@@ -157,13 +180,17 @@ pub(super) fn settle_identity(
         }
     }
     // Nothing is written before every directory has been found to be ours.
-    for (path, found) in paths.iter().zip(found) {
-        if found.is_none_or(|found| found.directory_id.is_none()) {
-            let directory_id = Some(DirectoryId::random());
-            let properties = MetaProperties { cluster_id: cluster_id.clone(), node_id, directory_id };
+    let mut ids = Vec::with_capacity(dirs.len());
+    for ((dir, path), found) in dirs.iter().zip(&paths).zip(found) {
+        let written = found.and_then(|found| found.directory_id);
+        let id = written.or_else(|| known.id_at(dir)).unwrap_or_else(DirectoryId::random);
+        if written.is_none() {
+            let properties = MetaProperties { cluster_id: cluster_id.clone(), node_id, directory_id: Some(id) };
             checkpoint::write_meta_properties(path, &properties)?;
         }
+        ids.push(id);
     }
+    known.learn(ids.into_iter().zip(dirs.iter().cloned()).skip(1))?;
     Ok(cluster_id)
 }
 

@@ -36,7 +36,7 @@ pub struct LogManager {
     dirs: Vec<LogDir>,
     cluster_id: String,
     producer_id_expiration: Duration,
-    /// Log dirs that could not be opened; which partitions they hold is not known.
+    /// Log dirs that could not be opened, or are missing; which partitions they hold is not known.
     unopened: Vec<PathBuf>,
     failures: Arc<Failures>,
     removals: Arc<Removals>,
@@ -104,8 +104,8 @@ impl LogManager {
     /// takes the clean-shutdown marks away. A directory that cannot be read or written is left out with its partitions
     /// (`LogManager.createAndValidateLogDirs`), but for the first, which holds the metadata. Blocking.
     pub fn open(dirs: &[PathBuf], options: &ManagerOptions<'_>) -> Result<LogManager, ManagerError> {
-        let Locked { dirs, locks, unopened } = log_dir::lock_all(dirs)?;
-        let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id)?;
+        let Locked { dirs, locks, known, unopened } = log_dir::lock_all(dirs)?;
+        let cluster_id = log_dir::settle_identity(&dirs, options.node_id, options.cluster_id, known)?;
         // Only now is it sure that the directories are ours to change.
         let kept = relocate::finish_switches(&dirs, &unopened)?;
         let failures = Arc::new(Failures::default());
@@ -138,7 +138,7 @@ impl LogManager {
         &self.failures
     }
 
-    /// Log dirs that could not be opened at start. Partitions that are not found may be in one of them.
+    /// Log dirs that could not be opened at start, or are missing. Partitions that are not found may be in one of them.
     pub fn unopened(&self) -> &[PathBuf] {
         &self.unopened
     }

@@ -9,7 +9,7 @@
 //! - A log: `shared` (what is published) and `flush` (what of it is durable) → `writer` (with `producer_state`,
 //!   `epoch_cache`, `roll`, `settle`) and `reader` (with `cold`, `timestamps`) → `retention`, `cleaner`, `relocate`.
 //! - Its start: `open`, and `recovery` (with `resume`, `damage`) where it was not stopped cleanly.
-//! - Log dirs: `dir_context` (health, `removals`) is what their logs share; `log_dir`, `foreign` → `manager`.
+//! - Log dirs: `dir_context` (health, `removals`) is what their logs share; `log_dir`, `known_dirs`, `foreign` → `manager`.
 //!
 //! `inspect` reads files without a broker.
 
@@ -31,6 +31,7 @@ mod cold;
 mod damage;
 mod flush;
 mod index;
+mod known_dirs;
 mod log_dir;
 mod offset_index;
 mod open;

@@ -132,6 +132,13 @@ pub(super) const CASES: &[Case] = &[
         "stops the start",
     ),
     (
+        "a list of log dirs that is none",
+        |data| checkpoint(data, "log-dirs-checkpoint", "x"),
+        "log-dirs-checkpoint",
+        "malformed line 'x'",
+        "stops the start",
+    ),
+    (
         "a metadata store that is none",
         |data| fs::write(data.dir().join("__metadata/metadata.redb"), [1; 5000]).unwrap(),
         "__metadata",

@@ -152,7 +152,10 @@ impl Named {
 /// Takes a deleted topic's partitions out of service; gives the folders that are left of it.
 fn retire(services: &Services, topic: &Topic) -> Vec<PathBuf> {
     let retired = services.partitions.retire(topic).map_err(|error| error.to_string()).and_then(|folders| {
-        services.metadata.deletions_finished(&[topic.id]).map_err(|error| error.to_string())?;
+        // A log dir that is missing may come back with folders of the topic.
+        if services.partitions.manager().unopened().is_empty() {
+            services.metadata.deletions_finished(&[topic.id]).map_err(|error| error.to_string())?;
+        }
         Ok(folders)
     });
     retired.unwrap_or_else(|error| {

@@ -10,7 +10,8 @@ use super::partition::{Checkpointed, names, verify_kraft, verify_partition};
 use super::segment::verify_batches;
 use super::{CLEANER_OFFSET_CHECKPOINT, Content, problem};
 use crate::log::checkpoint::{
-    self, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+    self, LOG_DIRS_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, META_PROPERTIES, RECOVERY_POINT_CHECKPOINT,
+    REPLICATION_OFFSET_CHECKPOINT,
 };
 use crate::log::log_dir::{CLEAN_SHUTDOWN_FILE, LOCK_FILE};
 use crate::log::manager::CLUSTER_METADATA_TOPIC;
@@ -21,6 +22,7 @@ use crate::types::{Offset, TopicPartition};
 /// The folder of the metadata store, which is not the log's.
 const METADATA_FOLDER: &str = "__metadata";
 const LEFT_ALONE: &str = "left alone";
+const STOPS_THE_START: &str = "stops the start";
 const COUNTS_AS_EMPTY: &str =
     "counts as empty: more is recovered than needed, deleted records may come back, none is lost";
 
@@ -108,6 +110,11 @@ fn verify_file(path: &Path, name: &str, report: &mut Report<'_>) {
         Some(Content::Offsets | Content::MetaProperties) => {}
         Some(Content::KraftSnapshot) => verify_batches(path, report),
         None if matches!(name, LOCK_FILE | CLEAN_SHUTDOWN_FILE) => {}
+        None if name == LOG_DIRS_CHECKPOINT => {
+            if let Err(error) = checkpoint::read_log_dirs(path) {
+                report.found(Finding::damage(path, problem(error), STOPS_THE_START));
+            }
+        }
         None if name.ends_with(".tmp") => {
             report.found(Finding::note(path, "a write that was interrupted", LEFT_ALONE));
         }
@@ -119,7 +126,7 @@ fn verify_identity(path: &Path, report: &mut Report<'_>) {
     match checkpoint::read_meta_properties(path) {
         Ok(Some(_)) => {}
         Ok(None) => report.found(Finding::note(path, "missing", "written by the next start")),
-        Err(error) => report.found(Finding::damage(path, problem(error), "stops the start")),
+        Err(error) => report.found(Finding::damage(path, problem(error), STOPS_THE_START)),
     }
 }
 

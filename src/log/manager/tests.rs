@@ -78,6 +78,43 @@ fn a_directory_of_another_broker_or_cluster_is_refused() {
 }
 
 #[test]
+fn a_log_dir_is_known_by_its_id_wherever_it_is_mounted() {
+    let root = tempfile::tempdir().unwrap();
+    let [a, b, c] = ["a", "b", "c"].map(|name| root.path().join(name));
+    assert!(open(&[a.clone(), b.clone()]).unopened().is_empty());
+    assert_eq!(open(std::slice::from_ref(&a)).unopened(), std::slice::from_ref(&b));
+    fs::rename(&b, &c).unwrap();
+    assert!(open(&[a.clone(), c.clone()]).unopened().is_empty());
+    assert_eq!(open(&[a.clone(), b.clone()]).unopened(), [b, c.clone()], "an empty one is not taken for it");
+    assert!(open(&[a, c]).unopened().is_empty());
+}
+
+#[test]
+fn a_log_dir_that_has_lost_its_properties_is_the_one_it_was_if_anything_is_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| root.path().join(name));
+    open(&dirs);
+    let properties = dirs[1].join("meta.properties");
+    let before = fs::read(&properties).unwrap();
+    fs::remove_file(&properties).unwrap();
+    assert_eq!(open(&dirs).unopened(), [dirs[1].clone()]);
+    fs::create_dir(dirs[1].join("topic-0")).unwrap();
+    assert!(open(&dirs).unopened().is_empty());
+    assert_eq!(fs::read(&properties).unwrap(), before);
+}
+
+#[test]
+fn a_list_of_log_dirs_that_cannot_be_read_stops_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| root.path().join(name));
+    open(&dirs);
+    let list = dirs[0].join("log-dirs-checkpoint");
+    fs::write(&list, "0\n1\nx\n").unwrap();
+    let error = LogManager::open(&dirs, &options(NODE, None)).unwrap_err().to_string();
+    assert!(error.contains("log-dirs-checkpoint: malformed line 'x'"), "{error}");
+}
+
+#[test]
 fn a_stop_is_clean_only_if_it_was_marked() {
     let root = tempfile::tempdir().unwrap();
     let dirs = [root.path().to_owned()];
