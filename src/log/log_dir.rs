@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use super::checkpoint::{self, META_PROPERTIES, MetaProperties};
 use super::known_dirs::KnownDirs;
 use super::manager::ManagerError;
@@ -29,6 +31,8 @@ pub(super) struct LogDir {
     pub(super) partitions: BTreeSet<TopicPartition>,
     /// Folders of deleted partitions, and what moves have copied that were not finished.
     pub(super) leftovers: Vec<PathBuf>,
+    /// Held by whoever writes its checkpoints; taken before the manager's state.
+    pub(super) checkpoints: Mutex<()>,
     /// Given by a Kafka's controllers, and by the mark of its stop proven to them (KIP-966): kept for a Kafka that gets the
     /// directory back. -1 where there was none.
     broker_epoch: i64,
@@ -52,7 +56,8 @@ impl LogDir {
         let mark = path.join(CLEAN_SHUTDOWN_FILE);
         let was_clean = mark.exists() || partitions.is_empty();
         let broker_epoch = broker_epoch(&mark).unwrap_or(-1);
-        Ok(LogDir { path: path.to_owned(), context, was_clean, partitions, leftovers, broker_epoch, _lock: lock })
+        let (path, checkpoints) = (path.to_owned(), Mutex::default());
+        Ok(LogDir { path, context, was_clean, partitions, leftovers, checkpoints, broker_epoch, _lock: lock })
     }
 
     /// Takes the clean-shutdown mark away: from now on only the next clean stop makes it true.

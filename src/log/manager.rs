@@ -1,11 +1,11 @@
 //! The log directories: lock, identity, clean-shutdown mark, checkpoints, and which partition lives where.
 
-mod log_starts;
+mod checkpoints;
 mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use parking_lot::Mutex;
 
 use super::checkpoint::{
     self, CLEANER_OFFSET_CHECKPOINT, CheckpointError, LEADER_EPOCH_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT,
-    PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT, REPLICATION_OFFSET_CHECKPOINT,
+    PARTITION_METADATA, RECOVERY_POINT_CHECKPOINT,
 };
 use super::error::IoContext;
 use super::log_dir::{self, Locked, LogDir};
 use super::names::{FolderState, set_aside_folder_name};
 use super::open_files::OpenFiles;
 use super::removals::Removals;
-use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions, relocate};
+use super::{DirContext, Failures, LogError, LogReader, LogWriter, OpenOptions, relocate, retention};
 use crate::config::TopicConfig;
 use crate::sys;
-use crate::types::{LeaderEpoch, NodeId, Offset, TopicId, TopicPartition};
+use crate::types::{LeaderEpoch, NodeId, Offset, Timestamp, TopicId, TopicPartition};
 
 pub use moves::{LogDirContents, LogDirInfo, Switched};
 
@@ -217,10 +217,17 @@ impl LogManager {
         topic_id: TopicId,
         config: TopicConfig,
     ) -> Result<(LogWriter, LogReader), LogError> {
-        let options = {
+        let options = loop {
             let mut state = self.state.lock();
             let (dir, place) = state.place(partition, topic_id, &self.dirs)?;
             dir.context.check()?;
+            let Some(place) = place else {
+                let index = self.dirs.iter().position(|it| std::ptr::eq(it, dir)).ok_or_else(no_log_dir)?;
+                drop(state);
+                let written = self.write_checkpoints(index, dir);
+                written.map_err(|error| dir.context.write_failed(error.into()))?;
+                continue;
+            };
             let folder = dir.path.join(partition.to_string());
             match place.topic_id {
                 Some(found) if found != topic_id => return Err(LogError::WrongTopic { path: folder, found, topic_id }),
@@ -231,7 +238,7 @@ impl LogManager {
                     written.map_err(|error| dir.context.write_failed(error.into()))?;
                 }
             }
-            OpenOptions {
+            break OpenOptions {
                 dir: folder,
                 topic_id,
                 config,
@@ -241,7 +248,7 @@ impl LogManager {
                 cleaned: place.cleaned_to.is_some(),
                 clean: !place.needs_recovery,
                 context: Arc::clone(&dir.context),
-            }
+            };
         };
         // Not under the lock: recovering one partition does not hold up another.
         let (writer, reader) = super::open(options)?;
@@ -279,6 +286,7 @@ impl LogManager {
             }
             state.forget(&partition);
         }
+        drop(state);
         changed.into_iter().try_for_each(|dir| sys::sync_dir(dir))?;
         failed.map(|()| folders)
     }
@@ -298,44 +306,36 @@ impl LogManager {
             }
         }
         self.open_files.close_idle();
-        self.in_each_dir(|state, index, dir| {
-            if state.partitions.values().any(|place| place.dir == index && place.has_moved()) {
-                state.write_checkpoints(index, &dir.path)?;
-            }
-            Ok(())
+        self.in_each_dir(|index, dir| {
+            let has_moved = |place: &Place| place.dir == index && place.has_moved();
+            let is_due =
+                |state: &State| state.stale_checkpoints.contains(&index) || state.partitions.values().any(has_moved);
+            let is_due = is_due(&self.state.lock());
+            if is_due { Ok(self.write_checkpoints(index, dir)?) } else { Ok(()) }
         })
     }
 
-    /// How far compaction has got with a partition; `None` where it was never compacted.
-    pub fn cleaned_to(&self, partition: &TopicPartition) -> Option<Offset> {
-        self.state.lock().partitions.get(partition)?.cleaned_to
-    }
-
-    /// Notes how far compaction has got, and writes the dir's `cleaner-offset-checkpoint`, in which partitions that are gone
-    /// are no longer named. Of a deleted topic nothing is noted: its name may be another one's by now.
-    pub fn set_cleaned_to(
+    /// Whether retention may find something in a partition that is not open, told from its folder.
+    pub fn may_be_due(
         &self,
         partition: &TopicPartition,
-        topic_id: TopicId,
-        offset: Offset,
-    ) -> Result<(), LogError> {
-        let mut state = self.state.lock();
-        let Some(place) = state.partitions.get_mut(partition) else { return Ok(()) };
-        if place.topic_id != Some(topic_id) {
-            return Ok(());
-        }
-        place.cleaned_to = Some(offset);
-        let index = place.dir;
-        let Some(dir) = self.dirs.get(index) else { return Ok(()) };
-        state.write_cleaned(index, &dir.path).map_err(|error| dir.context.write_failed(error.into()))
+        config: &TopicConfig,
+        now: Timestamp,
+    ) -> Result<bool, LogError> {
+        let place = |state: &State| {
+            let place = state.partitions.get(partition)?;
+            Some((self.dirs.get(place.dir)?.path.join(partition.to_string()), place.log_start_offset))
+        };
+        let Some((folder, start)) = place(&self.state.lock()) else { return Ok(false) };
+        retention::may_be_due(&folder, start, config, now)
     }
 
     /// After every log was closed: checkpoints the recovery points, fsyncs, writes the clean-shutdown marks. A directory
     /// with a partition that still needs recovery gets no mark, nor does one that has failed.
     pub fn close(&self) -> Result<(), LogError> {
-        self.in_each_dir(|state, index, dir| {
-            state.write_checkpoints(index, &dir.path)?;
-            if state.partitions.values().any(|place| place.dir == index && place.needs_recovery) {
+        self.in_each_dir(|index, dir| {
+            self.write_checkpoints(index, dir)?;
+            if self.state.lock().partitions.values().any(|place| place.dir == index && place.needs_recovery) {
                 tracing::warn!(dir = %dir.path.display(), "not marked as cleanly shut down: a partition was not recovered");
                 return Ok(());
             }
@@ -344,12 +344,10 @@ impl LogManager {
     }
 
     /// Does the work in each directory that has not failed, whatever comes of it in the others; the first error is given.
-    fn in_each_dir(&self, work: impl Fn(&mut State, usize, &LogDir) -> Result<(), LogError>) -> Result<(), LogError> {
-        let mut state = self.state.lock();
+    fn in_each_dir(&self, work: impl Fn(usize, &LogDir) -> Result<(), LogError>) -> Result<(), LogError> {
         let healthy = self.dirs.iter().enumerate().filter(|(_, dir)| !dir.context.has_failed());
-        let done: Vec<_> = healthy
-            .map(|(index, dir)| work(&mut state, index, dir).map_err(|error| dir.context.write_failed(error)))
-            .collect();
+        let done: Vec<_> =
+            healthy.map(|(index, dir)| work(index, dir).map_err(|error| dir.context.write_failed(error))).collect();
         done.into_iter().collect()
     }
 }
@@ -358,9 +356,9 @@ impl State {
     /// Notes the partition folders of the last of `dirs`, with what its checkpoints say of them.
     fn find_partitions(&mut self, dirs: &[LogDir]) -> Result<(), ManagerError> {
         let Some((LogDir { path, was_clean, partitions, .. }, others)) = dirs.split_last() else { return Ok(()) };
-        let recovery_points = read_checkpoint(&path.join(RECOVERY_POINT_CHECKPOINT));
-        let log_start_offsets = read_checkpoint(&path.join(LOG_START_OFFSET_CHECKPOINT));
-        let cleaned = read_checkpoint(&path.join(CLEANER_OFFSET_CHECKPOINT));
+        let recovery_points = checkpoints::read(&path.join(RECOVERY_POINT_CHECKPOINT));
+        let log_start_offsets = checkpoints::read(&path.join(LOG_START_OFFSET_CHECKPOINT));
+        let cleaned = checkpoints::read(&path.join(CLEANER_OFFSET_CHECKPOINT));
         let named = recovery_points.keys().chain(log_start_offsets.keys()).chain(cleaned.keys());
         if named.into_iter().any(|partition| !partitions.contains(partition)) {
             self.stale_checkpoints.insert(others.len());
@@ -389,20 +387,19 @@ impl State {
         Ok(())
     }
 
-    /// Where the partition is, or will be.
-    fn place<'a>(
-        &'a mut self,
+    /// Where the partition is, or will be; `None` where the checkpoints of that dir must be written before.
+    fn place<'s, 'd>(
+        &'s mut self,
         partition: &TopicPartition,
         topic_id: TopicId,
-        dirs: &'a [LogDir],
-    ) -> Result<(&'a LogDir, &'a mut Place), LogError> {
+        dirs: &'d [LogDir],
+    ) -> Result<(&'d LogDir, Option<&'s mut Place>), LogError> {
         let placed = self.partitions.get(partition).map(|place| place.dir);
         let index = placed.map_or_else(|| self.emptiest(dirs), Ok)?;
         let Some(dir) = dirs.get(index) else { return Err(no_log_dir()) };
         if placed.is_none() {
-            if self.stale_checkpoints.remove(&index) {
-                let written = self.write_checkpoints(index, &dir.path);
-                written.map_err(|error| dir.context.write_failed(error.into()))?;
+            if self.stale_checkpoints.contains(&index) {
+                return Ok((dir, None));
             }
             self.count(index, 1);
         }
@@ -415,14 +412,16 @@ impl State {
             needs_recovery: false,
             reader: None,
         });
-        Ok((dir, place))
+        Ok((dir, Some(place)))
     }
 
     fn forget(&mut self, partition: &TopicPartition) {
         let place = self.partitions.remove(partition);
         place.iter().for_each(|place| self.count(place.dir, -1));
         let is_named = |place: &Place| {
-            place.recovery_point > Offset::ZERO || place.log_start_offset() > Offset::ZERO || place.cleaned_to.is_some()
+            place.recovery_point() > Offset::ZERO
+                || place.log_start_offset() > Offset::ZERO
+                || place.cleaned_to.is_some()
         };
         self.stale_checkpoints.extend(place.filter(is_named).map(|place| place.dir));
     }
@@ -441,51 +440,15 @@ impl State {
             *count = count.saturating_add_signed(change);
         }
     }
-
-    /// The high watermark is the recovery point after a clean stop of the one replica there is.
-    fn write_checkpoints(&mut self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
-        let here = || self.partitions.iter().filter(|(_, place)| place.dir == index);
-        // They may move on meanwhile.
-        let points: Vec<Offset> = here().map(|(_, place)| place.recovery_point()).collect();
-        let recovery_points = here().map(|(partition, _)| partition).zip(points.iter().copied());
-        checkpoint::write_offsets(&dir.join(RECOVERY_POINT_CHECKPOINT), recovery_points.clone())?;
-        checkpoint::write_offsets(&dir.join(REPLICATION_OFFSET_CHECKPOINT), recovery_points)?;
-        let is_cleaned = here().any(|(_, place)| place.cleaned_to.is_some());
-        if is_cleaned || dir.join(CLEANER_OFFSET_CHECKPOINT).exists() {
-            self.write_cleaned(index, dir)?;
-        }
-        self.write_log_starts(index, dir)?;
-        let here = self.partitions.values_mut().filter(|place| place.dir == index);
-        here.zip(points).for_each(|(place, point)| place.recovery_point = point);
-        Ok(())
-    }
-
-    fn write_cleaned(&self, index: usize, dir: &Path) -> Result<(), CheckpointError> {
-        let here = self.partitions.iter().filter(|(_, place)| place.dir == index);
-        let cleaned = here.filter_map(|(partition, place)| Some((partition, place.cleaned_to?)));
-        checkpoint::write_offsets(&dir.join(CLEANER_OFFSET_CHECKPOINT), cleaned)
-    }
 }
 
 impl Place {
-    fn has_moved(&self) -> bool {
-        self.recovery_point != self.recovery_point()
-    }
-
     fn recovery_point(&self) -> Offset {
         self.reader.as_ref().map_or(self.recovery_point, LogReader::recovery_point)
     }
-}
 
-/// A checkpoint that cannot be read counts as empty: more is recovered than needed, and records below a log start may
-/// come back; none is lost.
-fn read_checkpoint(path: &Path) -> BTreeMap<TopicPartition, Offset> {
-    match checkpoint::read_offsets(path) {
-        Ok(offsets) => offsets.into_iter().collect(),
-        Err(error) => {
-            tracing::warn!(%error, "checkpoint passed over");
-            BTreeMap::new()
-        }
+    fn log_start_offset(&self) -> Offset {
+        self.reader.as_ref().map_or(self.log_start_offset, LogReader::start_offset)
     }
 }
 

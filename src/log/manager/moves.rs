@@ -114,14 +114,16 @@ impl LogManager {
         if has_folder {
             future.complete(writer.options.topic_id)?;
         }
-        // From here on a start may have to finish what a crash interrupts.
-        let mut state = self.state.lock();
         let target = self.dirs.iter().position(|dir| Arc::ptr_eq(&dir.context, &future.context));
-        let (Some(target), Some(place)) = (target, state.partitions.get_mut(partition)) else {
+        let Some((target, dir)) = target.and_then(|index| Some((index, self.dirs.get(index)?))) else {
             return Err(LogError::Retired);
         };
+        let _in_turn = dir.checkpoints.lock();
+        // From here on a start may have to finish what a crash interrupts.
+        let mut state = self.state.lock();
+        let Some(place) = state.partitions.get_mut(partition) else { return Err(LogError::Retired) };
         let source = std::mem::replace(&mut place.dir, target);
-        let exchanged = self.exchange(&mut state, target, future, has_folder);
+        let exchanged = exchange(&mut state, target, future, has_folder);
         let leftover = match exchanged {
             Ok(leftover) => leftover,
             Err(error) => {
@@ -141,23 +143,21 @@ impl LogManager {
         state.stale_checkpoints.insert(source);
         Ok(Some(Switched { reader, leftover }))
     }
+}
 
-    /// The checkpoints come first: where the folder is live its log start and recovery point must be known.
-    fn exchange(
-        &self,
-        state: &mut State,
-        target: usize,
-        future: &FutureLog,
-        has_folder: bool,
-    ) -> Result<Option<PathBuf>, NotExchanged> {
-        let unchanged =
-            |error: CheckpointError| NotExchanged { error: future.context.write_failed(error.into()), is_undone: true };
-        if let Some(dir) = self.dirs.get(target) {
-            state.write_checkpoints(target, &dir.path).map_err(unchanged)?;
-            state.stale_checkpoints.remove(&target);
-        }
-        if has_folder { future.folders.exchange().map(Some) } else { Ok(None) }
-    }
+/// The checkpoints come first: where the folder is live its log start and recovery point must be known.
+fn exchange(
+    state: &mut State,
+    target: usize,
+    future: &FutureLog,
+    has_folder: bool,
+) -> Result<Option<PathBuf>, NotExchanged> {
+    let unchanged =
+        |error: CheckpointError| NotExchanged { error: future.context.write_failed(error.into()), is_undone: true };
+    let entries = state.entries(target);
+    entries.write(future.context.path()).map_err(unchanged)?;
+    state.note_written(target, &entries);
+    if has_folder { future.folders.exchange().map(Some) } else { Ok(None) }
 }
 
 fn contents(dir: &Path, places: Vec<(TopicPartition, Option<LogReader>)>) -> Result<LogDirContents, LogError> {

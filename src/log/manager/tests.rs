@@ -2,6 +2,7 @@ use std::fs;
 
 use super::*;
 use crate::log::ReadLimit;
+use crate::log::checkpoint::REPLICATION_OFFSET_CHECKPOINT;
 use crate::protocol::builder::BatchBuilder;
 use crate::types::{LeaderEpoch, Timestamp};
 
@@ -257,7 +258,7 @@ fn a_folder_of_another_topic_is_not_opened() {
 }
 
 /// Files under `dir` that this process has open.
-fn open_files(dir: &Path) -> usize {
+fn open_files(dir: &std::path::Path) -> usize {
     let files = fs::read_dir("/proc/self/fd").unwrap();
     files.filter(|file| fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|path| path.starts_with(dir))).count()
 }
@@ -415,4 +416,22 @@ fn how_far_a_partition_was_cleaned_outlives_a_restart_and_not_the_partition() {
     assert_eq!(manager.cleaned_to(&partition), None);
     manager.set_cleaned_to(&TopicPartition::new("gone", 0), id, Offset(1)).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), "0\n0\n");
+}
+
+#[test]
+fn a_log_is_opened_while_checkpoints_are_written() {
+    let root = tempfile::tempdir().unwrap();
+    let manager = open(&[root.path().to_owned()]);
+    std::thread::scope(|scope| {
+        let disk = crate::sys::power_loss::stalled();
+        let writing = scope.spawn(|| manager.close());
+        while manager.dirs[0].checkpoints.try_lock().is_some() {
+            std::thread::yield_now();
+        }
+        assert!(manager.state.try_lock_for(Duration::from_secs(10)).is_some(), "it is free while the disk works");
+        manager.open_log(&TopicPartition::new("topic", 0), TopicId::random(), config()).unwrap();
+        assert!(!writing.is_finished());
+        drop(disk);
+        writing.join().unwrap().unwrap();
+    });
 }
