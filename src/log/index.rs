@@ -203,7 +203,7 @@ impl<E: Entry> IndexFile<E> {
         if !matches!(self.state()?.stored, Stored::Entries(_)) {
             return Ok(());
         }
-        sys::fdatasync(self.file.open()?.as_ref()).at(self.file.path())
+        self.file.sync()
     }
 
     /// The state, with the file looked at where this is the first use.

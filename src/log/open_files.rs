@@ -4,6 +4,9 @@
 //! enough to "least recently used", and to a file that is open a use costs no more than a relaxed store. Whoever reads,
 //! writes or sends has the file by an `Arc` of its own, which closing does not touch. The cap does not count those: there are
 //! as many as slices in the responses in memory, and counting them could only have a request wait for its own slices.
+//!
+//! A file with bytes that were not synced is kept open if any other can go: a writeback that fails is told to the next sync,
+//! but once nobody has the file open the kernel may forget it first, together with the inode.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,6 +21,8 @@ use parking_lot::Mutex;
 use super::error::{IoContext, LogError};
 use crate::sys;
 
+/// Files that are looked at for one that is synced, before one that is not is closed.
+const SYNCED_SOUGHT: usize = 64;
 /// Files that are closed when the process has no descriptor left: the first may still be held by a slice.
 const CLOSED_AT_ONCE: usize = 8;
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
@@ -48,11 +53,11 @@ impl OpenFiles {
         OpenFiles { max, open: AtomicUsize::new(0), clock: Mutex::default(), complained: Mutex::default() }
     }
 
-    /// Closes the files that nobody has used since the last call.
+    /// Closes the files that nobody has used since the last call, and that are synced.
     pub(super) fn close_idle(&self) {
         let open = self.clock.lock().len();
         for _ in 0..open {
-            self.turn();
+            self.turn(false);
         }
     }
 
@@ -88,16 +93,19 @@ impl OpenFiles {
     }
 
     fn close_one(&self) -> bool {
-        // The first time round may do no more than take the second chances away.
-        let turns = self.clock.lock().len() * 2;
-        (0..turns).any(|_| self.turn())
+        // The first time round may do no more than take the second chances away, and the next one find nothing synced.
+        let open = self.clock.lock().len();
+        let sought = SYNCED_SOUGHT.min(open * 2);
+        (0..open * 3).any(|turn| self.turn(turn >= sought))
     }
 
     /// Looks at the next file of the clock; whether it was closed.
-    fn turn(&self) -> bool {
+    fn turn(&self, may_be_unsynced: bool) -> bool {
         let Some(next) = self.clock.lock().pop_front() else { return false };
         let Some(handle) = next.upgrade() else { return false };
-        let closed = if handle.used.swap(false, Ordering::Relaxed) { None } else { handle.try_close() };
+        let is_kept =
+            handle.used.swap(false, Ordering::Relaxed) || (!may_be_unsynced && handle.unsynced.load(Ordering::Relaxed));
+        let closed = if is_kept { None } else { handle.try_close() };
         if closed.is_none() {
             self.clock.lock().push_back(next);
         }
@@ -128,6 +136,8 @@ pub(super) struct Handle {
     files: Arc<OpenFiles>,
     /// Since the clock last came by.
     used: AtomicBool,
+    /// Something was written since the last sync.
+    unsynced: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -152,7 +162,8 @@ impl Handle {
     /// Nothing is opened yet.
     pub(super) fn new(path: PathBuf, files: &Arc<OpenFiles>) -> Arc<Handle> {
         let state = Mutex::new(State { held: Held::Closed, in_clock: false });
-        Arc::new(Handle { path, files: Arc::clone(files), used: AtomicBool::new(false), state })
+        let (used, unsynced) = Default::default();
+        Arc::new(Handle { path, files: Arc::clone(files), used, unsynced, state })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -163,6 +174,19 @@ impl Handle {
     pub(super) fn open(self: &Arc<Self>) -> Result<Arc<File>, LogError> {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         self.open_if_exists()?.ok_or_else(missing).at(&self.path)
+    }
+
+    /// To be called by who has written to the file, while it has it.
+    pub(super) fn written(&self) {
+        self.unsynced.store(true, Ordering::Release);
+    }
+
+    /// Makes what was written before durable.
+    pub(super) fn sync(self: &Arc<Self>) -> Result<(), LogError> {
+        let file = self.open()?;
+        // Before: what is written meanwhile may not be synced.
+        self.unsynced.store(false, Ordering::Release);
+        sys::fdatasync(&file).inspect_err(|_| self.written()).at(&self.path)
     }
 
     pub(super) fn open_if_exists(self: &Arc<Self>) -> Result<Option<Arc<File>>, LogError> {
@@ -314,6 +338,29 @@ mod tests {
         sys::pread_exact(&held, &mut [0], 0).unwrap();
         files.close_idle();
         assert!(files.clock.lock().is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_not_synced_is_closed_only_where_no_other_can_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Arc::new(OpenFiles::up_to(2));
+        let handles = handles(dir.path(), &files, 4);
+        let open = |index: usize| drop(handles[index].open().unwrap());
+        let are_open = || handles.iter().map(|handle| is_open(handle)).collect::<Vec<_>>();
+        open(0);
+        open(1);
+        handles[0].written();
+        open(2);
+        assert_eq!(are_open(), [true, false, true, false]);
+        handles[2].written();
+        (0..3).for_each(|_| files.close_idle());
+        assert_eq!(are_open(), [true, false, true, false]);
+        handles[0].sync().unwrap();
+        open(3);
+        assert_eq!(are_open(), [false, false, true, true]);
+        handles[3].written();
+        open(0);
+        assert_eq!(files.open.load(Ordering::Relaxed), 2, "the cap holds all the same");
     }
 
     #[test]

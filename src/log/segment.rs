@@ -466,8 +466,13 @@ impl Segment {
         Ok(tail)
     }
 
+    /// To be called by who has written to the log file, while it has it.
+    pub(super) fn written(&self) {
+        self.file.written();
+    }
+
     pub(super) fn sync_log(&self) -> Result<(), LogError> {
-        sys::fdatasync(self.file()?.as_ref()).at(&self.path)
+        self.file.sync()
     }
 
     pub(super) fn sync_indexes(&self) -> Result<(), LogError> {

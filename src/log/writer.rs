@@ -262,6 +262,7 @@ impl LogWriter {
         let Some(active) = &self.active else { return Ok(()) };
         let (file, position) = (active.segment.file()?, active.segment.size());
         let written = write_batches(&file, batches, position).at(&active.segment.path);
+        active.segment.written();
         let noted = written.and_then(|()| batches.iter().try_for_each(|batch| self.index_aborted(active, batch)));
         if noted.is_err()
             && let Err(error) = sys::set_len(&file, position).at(&active.segment.path)
