@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use kafka_protocol::messages::{AlterReplicaLogDirsRequest, DeleteTopicsRequest, 
 use kafka_protocol::protocol::StrBytes;
 use ottla::protocol::batch::Batch;
 use ottla::protocol::builder::BatchBuilder;
+use ottla::protocol::records::BatchRecords;
 use ottla::types::Timestamp;
 use support::topics::{self, topic_name};
 use support::{Broker, Client};
@@ -182,6 +184,70 @@ fn a_partition_moves_while_it_is_produced_to_and_stays_there_after_a_restart() {
     let mut client = broker.connect();
     assert_eq!(describe(&mut client, 4, None)[0].dir, home);
     assert_eq!(consume(&mut client), (0..acknowledged).collect::<Vec<_>>());
+}
+
+/// The newest value of each key, and how many records there are.
+fn newest(client: &mut Client) -> (BTreeMap<Vec<u8>, u64>, u64) {
+    let (mut next, mut newest, mut count) = (0, BTreeMap::new(), 0);
+    loop {
+        let response = client.request(12, &topics::fetch(TOPIC, next));
+        let partition = &response.responses[0].partitions[0];
+        assert_eq!(partition.error_code, 0);
+        let mut records = partition.records.clone().unwrap_or_default();
+        if records.is_empty() {
+            return (newest, count);
+        }
+        while !records.is_empty() {
+            let batch = Batch::split_from(&mut records).unwrap();
+            batch.check_crc().unwrap();
+            assert!(batch.header.base_offset.0 >= next);
+            next = batch.header.next_offset().0;
+            for record in BatchRecords::open(&batch, 1 << 20).unwrap().iter().map(Result::unwrap) {
+                let value = u64::from_be_bytes(record.value.unwrap().try_into().unwrap());
+                newest.insert(record.key.unwrap().to_vec(), value);
+                count += 1;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_partition_that_moves_while_it_is_compacted_keeps_the_newest_of_each_key() {
+    const KEYS: u64 = 50;
+    let data = Arc::new(TempDir::new().unwrap());
+    let cleaning = ["log.cleaner.backoff.ms=1", "log.cleaner.min.cleanable.ratio=0.01"];
+    let broker = Broker::start_in(&data, &dirs(&data), &cleaning);
+    let mut client = broker.connect();
+    let compacted = [("cleanup.policy", "compact"), ("internal.segment.bytes", "4000"), ("file.delete.delay.ms", "0")];
+    topics::create_configured_topic(&mut client, TOPIC, &compacted);
+    let put = |client: &mut Client, number: u64| {
+        let (key, value) = ((number % KEYS).to_be_bytes(), number.to_be_bytes());
+        let batch = BatchBuilder::new(Timestamp::now()).record(Some(&key), Some(&value)).build().unwrap();
+        let produced = topics::produce(client, TOPIC, batch.bytes);
+        assert_eq!((produced.error_code, produced.base_offset), (0, number as i64));
+    };
+    let mut produced = 0;
+    let mut produce = |client: &mut Client| {
+        // Cleaned while it moves, and not for longer than that takes.
+        (0..200).for_each(|number| put(client, produced + number));
+        produced += 200;
+    };
+    produce(&mut client);
+    let mut home = describe(&mut client, 4, None)[0].dir.clone();
+    for _ in 0..20 {
+        home = other_dir(&data, &home);
+        assert_eq!(alter(&mut client, 2, TOPIC, &home), 0);
+        produce(&mut client);
+        await_move(&mut client, &home);
+    }
+    let of_key = |key: u64| (key.to_be_bytes().to_vec(), key + (produced - 1 - key) / KEYS * KEYS);
+    let expected: BTreeMap<_, _> = (0..KEYS).map(of_key).collect();
+    let (found, count) = newest(&mut client);
+    assert_eq!(found, expected);
+    assert!(count < produced, "nothing was cleaned of {count}");
+    assert!(broker.stop().success());
+    let broker = start(&data);
+    assert_eq!(newest(&mut broker.connect()).0, expected);
 }
 
 #[test]
