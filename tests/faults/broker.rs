@@ -118,6 +118,7 @@ fn serve(files: &Files, path: &str) -> Result<Outcome, String> {
     let Some(broker) = Broker::try_start_on(&data, &[]) else {
         let said = refusal(&data);
         let is_one_line = said.lines().filter(|line| line.starts_with("ottla: ")).count() == 1;
+        let is_one_line = is_one_line && !said.contains("panicked");
         let is_named = said.contains(path) && is_one_line && (path == STORE || path == "meta.properties");
         return if is_named { Ok(Outcome::Refused) } else { Err(format!("refused: {said}")) };
     };
@@ -135,6 +136,15 @@ fn serve(files: &Files, path: &str) -> Result<Outcome, String> {
         (KAFKA_STORAGE_ERROR, Ok(none)) if none.is_empty() && path != "meta.properties" => Ok(Outcome::Offline),
         other => Err(format!("{other:?}")),
     }
+}
+
+#[test]
+fn damage_that_the_store_notices_by_an_assertion_is_told_in_one_line() {
+    let mut files = written(true);
+    // Of the first page in use, the byte that says what it is.
+    files.get_mut(Path::new(STORE)).unwrap()[4096] ^= 0x55;
+    let said = refusal(&lay_out(&files));
+    assert!(said.contains("the file is damaged (") && !said.contains("panicked"), "{said}");
 }
 
 #[test]
