@@ -7,13 +7,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::client::Control;
+use crate::data;
 use crate::options::Options;
+use crate::scenarios::produce::{IN_FLIGHT, Load};
+use crate::scenarios::requests::RECORD;
 use crate::server::Server;
 
 const BUILT: &str = env!("CARGO_BIN_EXE_ottla");
-
-/// Partitions of a topic that is not deleted for its own sake.
-const MANY: i32 = 1_000;
 
 pub struct Lab {
     pub options: Options,
@@ -27,13 +27,31 @@ impl Lab {
 
     /// A fresh broker of ours, or the one that runs already.
     pub fn broker(&self) -> Broker<'_> {
-        let (server, data) = match self.options.against {
-            Some(address) => (Server::running(address, self.options.pid), None),
-            None => {
-                let data = self.scratch();
-                (Server::broker(&self.binary(), data.path()), Some(data))
-            }
-        };
+        match self.options.against {
+            Some(address) => self.up(Server::running(address, self.options.pid), None),
+            None => self.start_on(self.scratch()),
+        }
+    }
+
+    /// A broker with topics of so many partitions, each of which has a record: the first one makes a partition's files, and
+    /// waits for the disk.
+    pub fn broker_holding<const N: usize>(&self, partitions: [i32; N]) -> (Broker<'_>, [Held; N]) {
+        let held = partitions.map(|partitions| Held { name: self.topic_name(), partitions });
+        if self.options.against.is_some() {
+            let broker = self.broker();
+            held.iter().for_each(|held| held.make_over_the_wire(&broker.server));
+            return (broker, held);
+        }
+        let data = self.scratch();
+        data::make(data.path(), &held.each_ref().map(Held::to_make));
+        (self.start_on(data), held)
+    }
+
+    fn start_on(&self, data: TempDir) -> Broker<'_> {
+        self.up(Server::broker(&self.binary(), data.path()), Some(data))
+    }
+
+    fn up(&self, server: Server, data: Option<TempDir>) -> Broker<'_> {
         Control::connect(server.address).api_versions();
         Broker { server, lab: self, _data: data }
     }
@@ -78,7 +96,7 @@ impl Lab {
 
     /// How many small requests one run sends.
     pub fn run_requests(&self) -> u64 {
-        self.full_or_short(400_000, 40_000)
+        self.full_or_short(200_000, 20_000)
     }
 
     /// How long one run of a paced scenario takes.
@@ -102,9 +120,7 @@ impl Broker<'_> {
     pub fn topic_with(&self, partitions: i32, configs: &[(&'static str, &'static str)]) -> Topic<'_> {
         let name = self.lab.topic_name();
         Control::connect(self.server.address).create_topic(&name, partitions, configs);
-        // Thousands of folders take a while to remove, and those of a broker of ours go with its directory.
-        let is_left = partitions >= MANY && self.lab.options.against.is_none();
-        Topic { name, partitions, server: &self.server, is_left }
+        Topic { name, partitions, server: &self.server }
     }
 }
 
@@ -113,14 +129,31 @@ pub struct Topic<'a> {
     pub name: String,
     pub partitions: i32,
     server: &'a Server,
-    is_left: bool,
 }
 
 impl Drop for Topic<'_> {
     fn drop(&mut self) {
-        if !self.is_left && !std::thread::panicking() {
+        if !std::thread::panicking() {
             Control::connect(self.server.address).delete_topic(&self.name);
             self.server.settle();
         }
+    }
+}
+
+/// A topic that stays as long as its broker: one that runs already keeps it.
+pub struct Held {
+    pub name: String,
+    pub partitions: i32,
+}
+
+impl Held {
+    fn to_make(&self) -> data::Topic {
+        data::Topic { name: self.name.clone(), partitions: self.partitions, batches: 1, batch: RECORD.batch() }
+    }
+
+    fn make_over_the_wire(&self, server: &Server) {
+        Control::connect(server.address).create_topic(&self.name, self.partitions, &[]);
+        let load = Load { partitions: self.partitions, connections: 1, in_flight: IN_FLIGHT, shape: RECORD };
+        load.connect(server, &self.name).exchange(self.partitions as u64);
     }
 }

@@ -18,18 +18,19 @@ pub const SWEEP: Sweep = Sweep {
 fn run(lab: &Lab) -> Growth {
     let mut write = Curve::new("produce of a record to each in turn", Part::Broker);
     let mut read = Curve::new("fetch of a consumer that tails five of them", Part::Other);
-    for count in PARTITIONS {
-        let broker = lab.broker();
-        let topic = broker.topic(count);
+    // Ten thousand take their time to be made and removed.
+    let counts = lab.full_or_short(&PARTITIONS[..], &PARTITIONS[..4]);
+    for &count in counts {
+        let (broker, [topic]) = lab.broker_holding([count]);
         partitions::write(&broker.server, &topic, count as u64);
-        let write_runs = (0..lab.rounds()).map(|_| partitions::write(&broker.server, &topic, lab.run_requests() / 4));
+        let write_runs = (0..lab.rounds()).map(|_| partitions::write(&broker.server, &topic, lab.run_requests() / 2));
         write.push_cpu(&crate::measure::Side { name: String::new(), runs: write_runs.collect() });
         read.push_cpu(&tail::subscribed(lab, count));
     }
     Growth {
         name: "partitions".to_owned(),
         title: "CPU against partitions".to_owned(),
-        x: Axis::new("partitions, written in turn or subscribed", &PARTITIONS, |it| it.into(), |it| grouped(it as u64)),
+        x: Axis::new("partitions, written in turn or subscribed", counts, |it| it.into(), |it| grouped(it as u64)),
         y: "CPU µs per request".to_owned(),
         curves: vec![write, read],
     }

@@ -6,8 +6,7 @@ use crate::lab::Lab;
 use crate::measure::Spread;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 
-use super::produce::Load;
-use super::requests::RECORD;
+use super::partitions;
 
 const PARTITIONS: i32 = 1_000;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -20,10 +19,9 @@ pub const ALONE: Scenario = Scenario {
 };
 
 fn run(lab: &Lab) -> Vec<Row> {
-    let broker = lab.broker();
-    let topic = broker.topic(PARTITIONS);
-    let load = Load { partitions: PARTITIONS, connections: 1, in_flight: 1, shape: RECORD };
-    load.connect(&broker.server, &topic.name).exchange(PARTITIONS as u64);
+    let (broker, [topic]) = lab.broker_holding([PARTITIONS]);
+    // Their logs are open, as they are after any use.
+    partitions::write(&broker.server, &topic, PARTITIONS as u64);
     broker.server.settle();
     let time = lab.full_or_short(MINUTE, Duration::from_secs(5));
     let used = broker.server.account.map(|account| {

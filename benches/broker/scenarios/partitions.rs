@@ -1,7 +1,8 @@
 //! Small requests to ten thousand partitions in turn, beside the same to ten.
 
-use crate::lab::{Lab, Topic};
+use crate::lab::{Held, Lab};
 use crate::measure::{self, Compared, Run, Work};
+use crate::report::grouped;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use crate::server::Server;
 
@@ -20,18 +21,18 @@ pub const ROUND_ROBIN: Scenario = Scenario {
 };
 
 fn run(lab: &Lab) -> Vec<Row> {
-    let broker = lab.broker();
-    let [many, few] = [MANY, FEW].map(|partitions| broker.topic(partitions));
-    // The first record of a partition makes its files, which is another matter.
+    let count = lab.full_or_short(MANY, MANY / 10);
+    let (broker, [many, few]) = lab.broker_holding([count, FEW]);
+    // The first append opens a log, which is another matter.
     [&many, &few].into_iter().for_each(|topic| drop(write(&broker.server, topic, topic.partitions as u64)));
-    let requests = lab.run_requests() / 2;
+    let (name, requests) = (format!("{} partitions", grouped(count as u64)), lab.run_requests());
     let compared = Compared::alternate(
         lab.rounds(),
-        ("10,000 partitions", Box::new(|| write(&broker.server, &many, requests))),
+        (&name, Box::new(|| write(&broker.server, &many, requests))),
         [("10 partitions", Box::new(|| write(&broker.server, &few, requests)) as _)],
     );
     vec![Row {
-        load: "produce, 10,000 partitions in turn".to_owned(),
+        load: format!("produce, {name} in turn"),
         figure: "CPU per request over 10 partitions".to_owned(),
         reached: compared.cpu_ratio(),
         unit: FigureUnit::Ratio,
@@ -41,7 +42,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     }]
 }
 
-pub fn write(server: &Server, topic: &Topic<'_>, requests: u64) -> Run {
+pub fn write(server: &Server, topic: &Held, requests: u64) -> Run {
     let load = Load { partitions: topic.partitions, connections: CONNECTIONS, in_flight: IN_FLIGHT, shape: RECORD };
     let mut lanes = load.connect(server, &topic.name);
     measure::run(server, || {
