@@ -32,14 +32,8 @@ fn id() -> TopicPartition {
     TopicPartition::new("topic", 0)
 }
 
-fn config() -> TopicConfig {
-    TopicConfig {
-        segment_bytes: 6_000,
-        index_interval_bytes: 500,
-        compact: true,
-        delete: false,
-        ..TopicConfig::default()
-    }
+fn config(compact: bool) -> TopicConfig {
+    TopicConfig { segment_bytes: 6_000, index_interval_bytes: 500, compact, delete: !compact, ..TopicConfig::default() }
 }
 
 fn make_log_dirs(root: &Path) {
@@ -56,7 +50,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn start(root: &Path) -> Result<Running<'_>, LogError> {
+    fn start(root: &Path, compact: bool) -> Result<Running<'_>, LogError> {
         let options = ManagerOptions {
             node_id: NodeId(1),
             cluster_id: None,
@@ -64,7 +58,7 @@ impl Running<'_> {
             open_files_max: 100,
         };
         let manager = LogManager::open(&LOG_DIRS.map(|dir| root.join(dir)), &options).unwrap();
-        let (writer, reader) = manager.open_log(&id(), TOPIC_ID, config())?;
+        let (writer, reader) = manager.open_log(&id(), TOPIC_ID, config(compact))?;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Ok(Running { root, manager, writer: Mutex::new(writer), reader, runtime })
     }
@@ -88,7 +82,7 @@ impl Running<'_> {
                 }
                 self.all_durable(model);
             }
-            5 | 6 => self.compact(model),
+            5 | 6 if model.compacts => self.compact(model),
             7 => self.change_log_dir(model, random),
             _ => self.append(model, random),
         }
@@ -115,12 +109,12 @@ impl Running<'_> {
     }
 
     fn compact(&mut self, model: &mut Model) {
-        let plan = Plan::of(&self.reader, self.manager.cleaned_to(&id()), &config(), NOW).unwrap();
+        let plan = Plan::of(&self.reader, self.manager.cleaned_to(&id()), &config(true), NOW).unwrap();
         let Some(plan) = plan.filter(|plan| plan.cleanable_bytes > 0) else { return };
         let cleaning = Cleaning {
             log: &self.reader,
             writer: &self.writer,
-            config: &config(),
+            config: &config(true),
             limits: &Limits { keys_max: 1000, load_factor: 0.9, buffer_bytes: 2000 },
             throttler: &Throttler::new(None),
             stop: &Stop::default(),
@@ -147,7 +141,7 @@ impl Running<'_> {
 }
 
 fn run(root: &Path, model: &mut Model, random: &mut fastrand::Rng, seed: u64) {
-    let mut log = Running::start(root).unwrap_or_else(|error| panic!("seed {seed}: offline: {error}"));
+    let mut log = Running::start(root, model.compacts).unwrap_or_else(|error| panic!("seed {seed}: offline: {error}"));
     model.check(&log.reader, seed);
     for _ in 0..random.usize(..STEPS) {
         if random.u8(..10) == 0 {
@@ -173,7 +167,7 @@ fn a_power_loss_takes_nothing_that_was_made_durable_and_no_partition_offline() {
     for seed in first..first + count {
         let mut random = fastrand::Rng::with_seed(seed);
         let dir = tempfile::tempdir().unwrap();
-        let mut model = Model::default();
+        let mut model = Model { compacts: seed % 2 == 0, ..Model::default() };
         let mut root = dir.path().join("0");
         make_log_dirs(&root);
         for generation in 1..=GENERATIONS {
@@ -201,7 +195,7 @@ fn producers_outlast_their_records_that_have_expired_where_the_log_had_been_sett
         let (root, left) = (dir.path().join("before"), dir.path().join("after"));
         make_log_dirs(&root);
         power_loss::watch(&root);
-        let Running { manager, writer, reader, .. } = Running::start(&root).unwrap();
+        let Running { manager, writer, reader, .. } = Running::start(&root, false).unwrap();
         let mut writer = writer.into_inner();
         append(&mut writer, Model::default().batch(&mut random));
         writer.settle().unwrap();
@@ -215,7 +209,7 @@ fn producers_outlast_their_records_that_have_expired_where_the_log_had_been_sett
         reader.flush_base().unwrap();
         writer.remove_before(end, Instant::now()).unwrap();
         power_loss::lose_power(&root, &left, &mut random);
-        let Running { manager: _manager, writer, reader, .. } = Running::start(&left).unwrap();
+        let Running { manager: _manager, writer, reader, .. } = Running::start(&left, false).unwrap();
         assert_eq!((reader.start_offset(), reader.end_offset()), (end, end), "seed {seed}");
         assert_eq!(writer.lock().producers.entries().len(), 1, "seed {seed}");
     }
