@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Dict, Sequence
 
+from confluent_kafka.admin import AdminClient, ConfigResource
+
 import clients
 from checklist import check
 from engine import Container, lines, network
@@ -76,10 +78,8 @@ def _() -> None:
         with Container(IMAGE, env={"KAFKA_NUM_PARTITIONS": 5}, options=options) as broker:
             broker.start().wait_until_healthy()
             clients.from_host("localhost:9092")
-            from confluent_kafka.admin import AdminClient, ConfigResource
-            broker_of_it = ConfigResource(ConfigResource.Type.BROKER, "1")
-            described = AdminClient({"bootstrap.servers": "localhost:9092"}).describe_configs([broker_of_it])
-            configs = described[broker_of_it].result(30)
+            admin, asked = AdminClient({"bootstrap.servers": "localhost:9092"}), ConfigResource(ConfigResource.Type.BROKER, "1")
+            configs = admin.describe_configs([asked])[asked].result(30)
             found = {name: configs[name].value for name in ("num.partitions", "log.segment.bytes")}
             assert found == {"num.partitions": "5", "log.segment.bytes": "2097152"}, found
 
