@@ -1,6 +1,7 @@
 //! What a broker costs, beside what the machine can do at best, measured in the same run.
 //!
-//! `cargo bench --bench broker -- --help` lists what there is; `docs/performance.md` tells how it is measured, and why so.
+//! `cargo bench --bench broker -- --help` lists what there is; `performance.md` beside this file tells how it is measured, and
+//! why so. With `--docs` it becomes `docs/performance.md`, with the figures in it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
