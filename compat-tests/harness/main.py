@@ -29,6 +29,8 @@ DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
           "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
           "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
           "docker": {False: ["--small"], True: []}}
+# Takes long, and packages from elsewhere, and a daemon: for those who ask for it.
+ONLY_BY_NAME = {"docker"}
 # The fault drills among the crate's own tests.
 LONG_CRATE_TESTS = {"OTTLA_TEST_LONG": "1", "OTTLA_TEST_SEEDS": "1000", "OTTLA_TEST_FRAMES": "260000"}
 DRILL_SILENCE_S = 900
@@ -75,7 +77,7 @@ class Run:
         return self.report.finish()
 
     def _default_names(self) -> Set[str]:
-        own_broker = set() if self.options.against else {"crate", *DRILLS}
+        own_broker = set() if self.options.against else {"crate", *DRILLS} - ONLY_BY_NAME
         return {suite.name for suite in discover()} | {"cross"} | own_broker
 
     def _set_up(self, suites: List[Suite]) -> Set[str]:
