@@ -8,7 +8,10 @@ install() {
 serve() {
   if [[ ${1-} == setup ]]; then install_once package.json package-lock.json; exit; fi
   installed_or_stop
-  local node=$cache/node_modules/.bin/node
-  [[ -x $node ]] || node=node
+  # npm 9 installs the pinned Node, but makes no link to it.
+  local node
+  for node in "$cache"/node_modules/.bin/node "$cache"/node_modules/node-linux-*/bin/node node; do
+    [[ -x $node ]] && break
+  done
   PACKAGES=$cache exec "$node" --disable-warning=ExperimentalWarning --disable-warning=TimeoutNegativeWarning "$here/main.mjs" "$@"
 }
