@@ -1,6 +1,9 @@
 //! Reads of what is not in the page cache. A consumer that catches up from far behind is read ahead of, so that the disk
 //! works while it is sent, and what it has read is taken out of the cache behind it, so that it does not push out the
 //! tail, which everybody else reads.
+//!
+//! Both go in small steps with the reader. The kernel would read ahead by itself, but by as much at once as the device is
+//! set to: megabytes, for whose pages a processor is busy for milliseconds, in which nobody else gets it.
 
 use std::fs::File;
 use std::io;
@@ -9,19 +12,22 @@ use std::sync::{Arc, Weak};
 
 use crate::sys::{self, FileSlice};
 
-/// The kernel's own read-ahead comes in pieces of this size: where one byte is, the rest of a piece most likely is too.
-const PROBE_INTERVAL: u64 = 128 << 10;
-/// Read beyond what was asked for.
+/// Where one byte of a piece of this size is in the cache, the rest most likely is too. The kernel takes no less than this
+/// from one request to read ahead, and on some devices no more.
+const PIECE: u64 = 128 << 10;
+/// How far ahead of a reader the disk is read. It gets there by a step with each slice.
 const READ_AHEAD: u64 = 8 << 20;
+/// Reading ahead and dropping wait until it is worth the way to another thread.
+const STEP: u64 = 512 << 10;
 /// Left in the cache behind the reader, for another one that is close behind.
 const LEFT_BEHIND: u64 = 8 << 20;
 /// A reader that is closer to the log's end takes nothing out of the cache: others will read there.
-pub(super) const FAR_FROM_TAIL: u64 = 64 << 20;
+const FAR_FROM_TAIL: u64 = 64 << 20;
 
 /// As many readers of one log are told apart.
 const RUNS_MAX: usize = 8;
 
-/// What the readers of one log that are far from its end have brought into the page cache.
+/// What the readers of one log have brought into the page cache.
 #[derive(Debug, Default)]
 pub(super) struct ColdRuns {
     /// The one that was used last comes last.
@@ -33,7 +39,7 @@ pub(super) struct ColdRuns {
 struct ColdRun {
     /// Not kept open: no removed segment's room waits for the next cold read of its log.
     file: Weak<File>,
-    /// Everything before has been dropped.
+    /// Everything before has been dropped, where it was to be.
     from: u64,
     /// The start of the last slice.
     at: u64,
@@ -41,18 +47,25 @@ struct ColdRun {
     to: u64,
 }
 
+/// What a reader's next step asks of the disk and of the page cache.
+#[derive(Debug)]
+pub(super) struct Step {
+    file: Arc<File>,
+    ahead: Range<u64>,
+    passed: Option<Passed>,
+}
+
 /// To be dropped from the page cache.
 #[derive(Debug)]
-pub(super) struct Passed {
+struct Passed {
     file: Arc<File>,
     ranges: Vec<Range<u64>>,
 }
 
 /// Whether the slice could be sent without waiting for the disk, as far as samples tell.
 pub(super) fn is_cached(slice: &FileSlice) -> io::Result<bool> {
-    let Some(last) = u64::from(slice.length).checked_sub(1) else { return Ok(true) };
-    for at in (0..last).step_by(PROBE_INTERVAL as usize).chain([last]) {
-        match sys::pread_cached(&slice.file, &mut [0], slice.position + at) {
+    for at in samples(slice) {
+        match sys::pread_cached(&slice.file, &mut [0], at) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
@@ -61,41 +74,53 @@ pub(super) fn is_cached(slice: &FileSlice) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Brings the slice into the page cache, and what follows it on the way there. Blocking.
-pub(super) fn warm(slice: &FileSlice) -> io::Result<()> {
-    let length = u64::from(slice.length);
-    sys::read_ahead(&slice.file, slice.position, length + READ_AHEAD)?;
-    for at in (0..length).step_by(PROBE_INTERVAL as usize).chain(length.checked_sub(1)) {
-        sys::pread_up_to(&slice.file, &mut [0], slice.position + at)?;
-    }
-    Ok(())
+/// Waits until the slice is in the page cache. Blocking.
+pub(super) fn wait_for(slice: &FileSlice) -> io::Result<()> {
+    samples(slice).try_for_each(|at| sys::pread_up_to(&slice.file, &mut [0], at).map(drop))
+}
+
+/// A byte of each piece, and the last one.
+fn samples(slice: &FileSlice) -> impl Iterator<Item = u64> + use<> {
+    let (position, length) = (slice.position, u64::from(slice.length));
+    (0..length).step_by(PIECE as usize).chain(length.checked_sub(1)).map(move |at| position + at)
 }
 
 impl ColdRuns {
-    /// Whether there is much to drop behind `slice`. The kernel reads ahead of a reader by itself, so that all that it
-    /// reads may be there in time; somebody has to clear up behind it all the same.
-    pub(super) fn has_much_behind(&self, slice: &FileSlice) -> bool {
+    /// Whether it is time for [`ColdRuns::step`], also where all of `slice` is in the cache already.
+    pub(super) fn is_due(&self, slice: &FileSlice) -> bool {
         let run = self.place(slice).and_then(|place| self.runs.get(place));
-        run.is_some_and(|run| slice.position.saturating_sub(run.from) > 2 * LEFT_BEHIND)
+        run.is_some_and(|run| (slice.end() + READ_AHEAD).saturating_sub(run.to) >= STEP)
     }
 
-    /// Goes on with a reader's run, or begins one; gives what its reader has left behind. Of more readers than are told
-    /// apart the one is given up that was idle longest.
-    #[must_use]
-    pub(super) fn go_on(&mut self, slice: &FileSlice) -> Option<Passed> {
-        let to = slice.position + u64::from(slice.length) + READ_AHEAD;
-        if let Some(place) = self.place(slice) {
-            let run = self.runs.remove(place);
-            let behind = slice.position.saturating_sub(LEFT_BEHIND).max(run.from);
-            let passed = self.passed(&run, behind);
-            self.runs.push(ColdRun { from: behind, at: slice.position, to: to.max(run.to), ..run });
-            return passed;
-        }
+    /// Goes on with a reader's run, or begins one. `left` are the bytes from the slice's start to the log's end. Of more
+    /// readers than are told apart the one is given up that was idle longest.
+    pub(super) fn step(&mut self, slice: &FileSlice, left: u64) -> Step {
+        let found = self.place(slice).map(|place| self.runs.remove(place));
+        let asked = found.as_ref().map_or(slice.position, |run| run.to.max(slice.position));
+        let to = (asked + u64::from(slice.length) + STEP).min(slice.end() + READ_AHEAD).max(asked);
+        let passed = match &found {
+            // All that is left is about to be there, and whoever reads it then reads the tail.
+            _ if left <= u64::from(slice.length) + READ_AHEAD => None,
+            Some(run) => {
+                let behind = if left > FAR_FROM_TAIL { slice.position.saturating_sub(LEFT_BEHIND) } else { 0 };
+                let from = behind.max(run.from);
+                let passed = self.passed(run, from);
+                self.runs.push(ColdRun { file: run.file.clone(), from, at: slice.position, to });
+                passed
+            }
+            None => {
+                let given_up = self.make_room();
+                let (file, from) = (Arc::downgrade(&slice.file), slice.position);
+                self.runs.push(ColdRun { file, from, at: from, to });
+                given_up.and_then(|run| self.passed(&run, run.at))
+            }
+        };
+        Step { file: Arc::clone(&slice.file), ahead: asked..to, passed }
+    }
+
+    fn make_room(&mut self) -> Option<ColdRun> {
         self.runs.retain(|run| run.file.strong_count() > 0);
-        let given_up = (self.runs.len() >= RUNS_MAX).then(|| self.runs.remove(0));
-        let file = Arc::downgrade(&slice.file);
-        self.runs.push(ColdRun { file, from: slice.position, at: slice.position, to });
-        given_up.and_then(|run| self.passed(&run, run.at))
+        (self.runs.len() >= RUNS_MAX).then(|| self.runs.remove(0))
     }
 
     /// The run that a slice goes on with: of readers close to each other the one that is nearest.
@@ -107,7 +132,7 @@ impl ColdRuns {
     /// What lies before `end` of `run`, but for what other readers are about to read.
     fn passed(&self, run: &ColdRun, end: u64) -> Option<Passed> {
         let file = run.file.upgrade()?;
-        let mut ranges: Vec<Range<u64>> = std::iter::once(run.from..end).collect();
+        let mut ranges: Vec<Range<u64>> = std::iter::once(run.from..end).filter(|range| !range.is_empty()).collect();
         for other in self.runs.iter().filter(|other| other.file.ptr_eq(&run.file)) {
             let without =
                 |range: Range<u64>| [range.start..range.end.min(other.from), range.start.max(other.to)..range.end];
@@ -129,10 +154,16 @@ impl ColdRun {
     }
 }
 
-impl Passed {
-    /// Blocking.
-    pub(super) fn drop_cached(self) -> io::Result<()> {
-        self.ranges.into_iter().try_for_each(|range| sys::drop_cached(&self.file, range.start, range.end - range.start))
+impl Step {
+    /// Does not wait for what it has the disk read, but may for room in the disk's queue: blocking.
+    pub(super) fn take(self) -> io::Result<()> {
+        for at in self.ahead.clone().step_by(PIECE as usize) {
+            sys::read_ahead(&self.file, at, PIECE.min(self.ahead.end - at))?;
+            // A worker that woke meanwhile does not wait for all of the pieces.
+            std::thread::yield_now();
+        }
+        let Some(Passed { file, ranges }) = self.passed else { return Ok(()) };
+        ranges.into_iter().try_for_each(|range| sys::drop_cached(&file, range.start, range.end - range.start))
     }
 }
 
@@ -153,9 +184,9 @@ mod tests {
 
         /// Reads the next MiB; gives the MiB that are dropped for it.
         fn read(&mut self, runs: &mut ColdRuns) -> Vec<u64> {
-            let passed = runs.go_on(&self.slice);
+            let step = runs.step(&self.slice, u64::MAX);
             self.slice.position += MIB;
-            passed
+            step.passed
                 .map_or_else(Vec::new, |it| it.ranges)
                 .into_iter()
                 .flat_map(|it| it.start / MIB..it.end / MIB)
@@ -167,8 +198,56 @@ mod tests {
         }
     }
 
+    /// The MiB that are read ahead for each of the first `slices`, the log's end being `left` from the first on.
+    fn read_ahead(runs: &mut ColdRuns, slices: u64, left: u64) -> Vec<Range<u64>> {
+        let file = file();
+        let steps = (0..slices).map(|mib| {
+            let step = runs.step(&Reader::at(&file, mib).slice, (left - mib) * MIB);
+            step.ahead.start / MIB..step.ahead.end / MIB
+        });
+        steps.collect()
+    }
+
     fn file() -> Arc<File> {
         Arc::new(tempfile::tempfile().unwrap())
+    }
+
+    #[test]
+    fn a_reader_is_gone_ahead_of_in_small_steps_up_to_the_limit_and_then_keeps_its_distance() {
+        let mut runs = ColdRuns::default();
+        let ahead = read_ahead(&mut runs, 12, 1000);
+        assert_eq!(ahead[..4], [0..2, 2..4, 4..6, 6..8]);
+        assert_eq!(ahead[7..], [14..16, 16..17, 17..18, 18..19, 19..20]);
+    }
+
+    #[test]
+    fn a_reader_that_the_disk_is_far_enough_ahead_of_goes_on_without_a_step() {
+        let (mut runs, file) = (ColdRuns::default(), file());
+        let mut reader = Reader::at(&file, 0);
+        assert!(!runs.is_due(&reader.slice), "nothing has been read from the disk");
+        reader.read_all(&mut runs, 10);
+        let half_a_mib = |position| FileSlice { position, length: MIB as u32 / 2, file: Arc::clone(&file) };
+        assert!(!runs.is_due(&half_a_mib(10 * MIB)));
+        assert!(runs.is_due(&half_a_mib(10 * MIB + MIB / 2)));
+    }
+
+    #[test]
+    fn the_run_ends_where_everything_up_to_the_logs_end_has_been_read_ahead() {
+        let mut runs = ColdRuns::default();
+        read_ahead(&mut runs, 10, 20);
+        assert_eq!(runs.len(), 1);
+        read_ahead(&mut runs, 15, 20);
+        assert_eq!(runs.len(), 0);
+    }
+
+    #[test]
+    fn nothing_is_dropped_near_the_tail() {
+        let (mut runs, file) = (ColdRuns::default(), file());
+        let mut reader = Reader::at(&file, 0);
+        for _ in 0..40 {
+            assert!(runs.step(&reader.slice, FAR_FROM_TAIL).passed.is_none_or(|it| it.ranges.is_empty()));
+            reader.slice.position += MIB;
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
-use super::cold::{self, ColdRuns, Passed};
+use super::cold::{self, ColdRuns};
 use super::epoch_cache::EpochCache;
 use super::error::{IoContext, LogError};
 use super::flush::Durability;
@@ -64,10 +64,10 @@ impl Shared {
         self.moved.load(Ordering::SeqCst)
     }
 
-    /// Whether a slice may be sent right away: it is in the page cache, and nothing has to be cleared up behind it.
+    /// Whether a slice may be sent right away: it is in the page cache, and nothing is to be read ahead or cleared up.
     pub(super) fn is_warm(&self, slice: &FileSlice) -> Result<bool, LogError> {
         let is_cached = cold::is_cached(slice).at(&self.dir)?;
-        Ok(is_cached && !self.cold.lock().has_much_behind(slice))
+        Ok(is_cached && !self.cold.lock().is_due(slice))
     }
 
     /// Brings what a reader is given from `offset` on into the page cache, where it is not. Blocking.
@@ -75,12 +75,10 @@ impl Shared {
         if self.is_warm(slice)? {
             return Ok(());
         }
-        if self.view().bytes_from(offset) > cold::FAR_FROM_TAIL {
-            // Dropped without the lock, which workers take.
-            let passed = self.cold.lock().go_on(slice);
-            passed.map_or(Ok(()), Passed::drop_cached).at(&self.dir)?;
-        }
-        cold::warm(slice).at(&self.dir)
+        let left = self.view().bytes_from(offset).saturating_sub(slice.position);
+        // Taken without the lock, which workers take.
+        let step = self.cold.lock().step(slice, left);
+        step.take().and_then(|()| cold::wait_for(slice)).at(&self.dir)
     }
 
     /// Takes the producer snapshot at a base that is none any more out of the way (`UnifiedLog.deleteProducerSnapshots`).

@@ -25,6 +25,13 @@ pub struct FileSlice {
     pub length: u32,
 }
 
+impl FileSlice {
+    /// The position behind the last byte.
+    pub fn end(&self) -> u64 {
+        self.position + u64::from(self.length)
+    }
+}
+
 /// Fills `buf` from `position`, or fails with `UnexpectedEof`.
 pub fn pread_exact(file: &File, buf: &mut [u8], position: u64) -> io::Result<()> {
     file.read_exact_at(buf, position)

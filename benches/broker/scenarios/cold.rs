@@ -49,13 +49,14 @@ fn run(lab: &Lab) -> Vec<Row> {
     };
     data::make(data.path(), &[topic(OLD, old.batches, old.shape), topic(PACED, 1, SMALL)]);
     let (broker, _) = startup::start(lab, data.path());
-    let time = lab.full_or_short(Duration::from_secs(10), Duration::from_secs(2));
+    // Many short phases and not few long ones: what disturbs the machine for a while is in few of the pairs then.
+    let time = lab.full_or_short(Duration::from_secs(4), Duration::from_secs(2));
     let mut sides = ["alone", "beside a catch-up from the cache", "beside a cold catch-up"]
         .map(|name| Side { name: name.to_owned(), runs: vec![] });
-    for _ in 0..lab.rounds().min(3) {
+    for _ in 0..2 * lab.rounds() {
+        nix::unistd::sync();
         sides[0].runs.push(paced(&broker, time));
-        // What fits is in the page cache after this.
-        old.read(&broker, f64::INFINITY, &AtomicBool::new(false));
+        remember(data.path());
         sides[1].runs.push(beside(&broker, &old, time, || ()));
         forget(data.path());
         sides[2].runs.push(beside(&broker, &old, time, || forget(data.path())));
@@ -80,7 +81,7 @@ fn beside(broker: &Server, old: &Old, time: Duration, again: impl Fn() + Sync) -
         scope.spawn(|| {
             step_back();
             while !stop.load(Ordering::Relaxed) {
-                old.read(broker, BYTES_PER_SECOND, &stop);
+                old.read(broker, &stop);
                 again();
             }
         });
@@ -118,8 +119,8 @@ struct Old {
 }
 
 impl Old {
-    /// Reads it from the beginning, no faster than that, until the end or until told to stop.
-    fn read(&self, broker: &Server, bytes_per_second: f64, stop: &AtomicBool) {
+    /// Reads it from the beginning, at its pace, until the end or until told to stop.
+    fn read(&self, broker: &Server, stop: &AtomicBool) {
         let mut consumer = Consumer::connect(broker.address);
         let batch_bytes = self.shape.batch().bytes.len() as u64;
         let (started, mut batches) = (Instant::now(), 0);
@@ -128,17 +129,27 @@ impl Old {
             let mut bytes = 0;
             consumer.fetch(&frames::fetch(OLD, Session::NONE, &[position]), |fetched| bytes += fetched.bytes);
             batches += bytes / batch_bytes;
-            let due = Duration::from_secs_f64((batches * batch_bytes) as f64 / bytes_per_second);
+            let due = Duration::from_secs_f64((batches * batch_bytes) as f64 / BYTES_PER_SECOND);
             std::thread::sleep(due.saturating_sub(started.elapsed()));
         }
+    }
+}
+
+/// Has the kernel read the old topic's files: not through the broker, which would have it forget what it has sent.
+fn remember(data: &Path) {
+    for mut file in old_files(data) {
+        std::io::copy(&mut file, &mut std::io::sink()).unwrap();
     }
 }
 
 /// Has the kernel forget the old topic's files.
 fn forget(data: &Path) {
     nix::unistd::sync();
-    for entry in std::fs::read_dir(data.join(format!("{OLD}-0"))).unwrap() {
-        let file = File::open(entry.unwrap().path()).unwrap();
+    for file in old_files(data) {
         posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
     }
+}
+
+fn old_files(data: &Path) -> impl Iterator<Item = File> {
+    std::fs::read_dir(data.join(format!("{OLD}-0"))).unwrap().map(|entry| File::open(entry.unwrap().path()).unwrap())
 }

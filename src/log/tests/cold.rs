@@ -51,7 +51,7 @@ fn a_hole_in_the_page_cache_is_noticed_wherever_it_is() {
     let (_writer, reader) = forgotten(&fixture, 2);
     let slice = reader.read(Offset(0), UNLIMITED, false).unwrap().slice.unwrap();
     for hole in [0, u64::from(slice.length) / 2, u64::from(slice.length) - 300_000] {
-        cold::warm(&slice).unwrap();
+        cold::wait_for(&slice).unwrap();
         assert!(cold::is_cached(&slice).unwrap());
         sys::drop_cached(&slice.file, hole, 300_000).unwrap();
         assert!(!cold::is_cached(&slice).unwrap(), "hole at {hole}");
