@@ -26,8 +26,8 @@ pub(super) struct Durability {
     /// Held while batches are synced: one sync of a log at a time, so that the appends of its time share the next.
     syncing: Mutex<()>,
     commits: Mutex<Commits>,
-    /// An append has come that waits for the disk.
-    arrival: Condvar,
+    /// As many appends have come as the next sync is put off for.
+    gathered: Condvar,
     progress: watch::Sender<Progress>,
     /// Files have got their names since the folder was last synced.
     has_new_names: AtomicBool,
@@ -49,6 +49,8 @@ struct Commits {
     /// Those of them that a sync has covered.
     covered: u64,
     last: Option<Group>,
+    /// As many syncs to come are not put off.
+    hurries: u32,
 }
 
 /// The appends that one sync covered.
@@ -64,19 +66,36 @@ struct Group {
 /// The part of a sync's time that the next one may be put off by, and the most that it may be.
 const GATHERING_SHARE: u32 = 4;
 const GATHERING_MAX: Duration = Duration::from_millis(5);
+/// Where the disk is about as fast as the producers' way to and fro, or they do not wait for each other, gathering is in
+/// vain: as many syncs go without before it is tried again.
+const HURRIES: u32 = 64;
 
 impl Commits {
     fn up_to(durable_end: Offset) -> Commits {
-        Commits { wanted: durable_end, is_running: false, arrived: 0, covered: 0, last: None }
+        Commits { wanted: durable_end, is_running: false, arrived: 0, covered: 0, last: None, hurries: 0 }
     }
 
     /// Until when a sync is put off for as many appends to come as the last one covered; `None`: it is due. Producers that
     /// wait for their acknowledgements come back together. Begun with the first of them, a sync would leave all others to
     /// the next one, and so on: half of the syncs would be wasted.
     fn gathers_until(&self, now: Instant) -> Option<Instant> {
-        let last = self.last?;
+        let last = self.last.filter(|_| self.hurries == 0)?;
         let until = last.ended + (last.took / GATHERING_SHARE).min(GATHERING_MAX);
-        (self.arrived < last.arrived.saturating_add(last.size) && now < until).then_some(until)
+        (!self.has_gathered() && now < until).then_some(until)
+    }
+
+    /// Whether as many have come as the last sync has released.
+    fn has_gathered(&self) -> bool {
+        self.last.is_none_or(|last| self.arrived >= last.arrived.saturating_add(last.size))
+    }
+
+    /// A sync begins that was put off for as long as it may be.
+    fn gathering_ended(&mut self) {
+        self.hurries = match self.hurries.checked_sub(1) {
+            Some(fewer) => fewer,
+            None if self.has_gathered() => 0,
+            None => HURRIES,
+        };
     }
 
     /// A sync has ended that began at `began`, when `covered` appends had come.
@@ -122,7 +141,7 @@ impl Durability {
             moving: Mutex::new(()),
             syncing: Mutex::new(()),
             commits: Mutex::new(Commits::up_to(recovery_point)),
-            arrival: Condvar::new(),
+            gathered: Condvar::new(),
             progress: watch::Sender::new(Progress { durable_end: recovery_point, failures: 0 }),
             // What a crash left behind the recovery point may have names that are not durable.
             has_new_names: AtomicBool::new(true),
@@ -175,7 +194,9 @@ impl Shared {
         let mut commits = self.durability.commits.lock();
         commits.wanted = commits.wanted.max(through);
         commits.arrived += 1;
-        self.durability.arrival.notify_one();
+        if commits.has_gathered() {
+            self.durability.gathered.notify_one();
+        }
         if std::mem::replace(&mut commits.is_running, true) {
             return;
         }
@@ -217,8 +238,9 @@ impl Shared {
         while commits.wanted > self.durability.durable_end()
             && let Some(until) = commits.gathers_until(Instant::now())
         {
-            self.durability.arrival.wait_until(&mut commits, until);
+            self.durability.gathered.wait_until(&mut commits, until);
         }
+        commits.gathering_ended();
         commits.arrived
     }
 
@@ -398,6 +420,22 @@ mod tests {
         let (mut commits, ended) = after_a_group_of_16();
         commits.arrived = 17;
         assert_eq!(commits.gathers_until(ended + TOOK / GATHERING_SHARE), None);
+    }
+
+    #[test]
+    fn gathering_that_was_in_vain_is_left_for_a_while() {
+        let (mut commits, ended) = after_a_group_of_16();
+        commits.arrived = 17;
+        for _ in 0..HURRIES {
+            commits.gathering_ended();
+            assert_eq!(commits.gathers_until(ended), None);
+        }
+        commits.gathering_ended();
+        assert!(commits.gathers_until(ended).is_some());
+        commits.arrived = 32;
+        commits.gathering_ended();
+        commits.synced(32, ended, ended + TOOK);
+        assert!(commits.gathers_until(ended + TOOK).is_some(), "nobody was missing");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One connection: frames in, replies out in the order of their requests.
 //!
-//! Two halves run in one task. The reading half takes a reply slot, reads a frame, dispatches it, and puts the reply
+//! Two halves run in one task, the reading one first at each of its turns. The reading half takes a reply slot, reads a frame, dispatches it, and puts the reply
 //! into the slot; the writing half empties the slots in turn. A staged reply (Produce, Fetch) lets the reading half go
 //! on, so that requests overlap; any other reply is awaited first, so that they take effect one after the other.
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 use tokio::time::timeout;
 
@@ -78,6 +79,8 @@ impl Connection {
         let peer = self.client.peer;
         let mut writing = std::pin::pin!(write_replies(write.as_ref(), queued, network.idle_max));
         let end = tokio::select! {
+            // What has been read is answered in the same turn.
+            biased;
             end = self.read_requests(frames, &in_flight, slots) => end,
             written = &mut writing => {
                 report(peer, written);
@@ -178,7 +181,7 @@ async fn write_replies(
     idle_max: Option<Duration>,
 ) -> Result<(), WriteError> {
     let (mut queued, mut outbox) = (Vec::new(), Outbox { socket, idle_max, pieces: Vec::new(), in_flight: Vec::new() });
-    while slots.recv_many(&mut queued, IN_FLIGHT_MAX as usize).await > 0 {
+    while filled(&mut slots, &mut queued).await {
         for Slot { reply, in_flight } in queued.drain(..) {
             let response = match reply {
                 Outgoing::Ready(response) => Ok(response),
@@ -206,6 +209,22 @@ async fn write_replies(
         outbox.send().await?;
     }
     Ok(())
+}
+
+/// Takes the slots that are filled, and waits where none is; `false`: none will be. No waker is left behind for that: who
+/// fills them is the same task, which comes here after that at the same turn. With one, the runtime would give the task
+/// another turn for each request, and have a second worker woken up to take it over.
+async fn filled<'a>(slots: &mut mpsc::UnboundedReceiver<Slot<'a>>, queued: &mut Vec<Slot<'a>>) -> bool {
+    poll_fn(|_| {
+        loop {
+            match slots.try_recv() {
+                Ok(slot) => queued.push(slot),
+                Err(TryRecvError::Empty) if queued.is_empty() => return Poll::Pending,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Poll::Ready(!queued.is_empty()),
+            }
+        }
+    })
+    .await
 }
 
 /// Replies that are ready together go out together: few system calls, and few packets.
