@@ -198,12 +198,12 @@ mod tests {
         }
     }
 
-    /// The MiB that are read ahead for each of the first `slices`, the log's end being `left` from the first on.
+    /// The steps of the disk for each of the first `slices` of one MiB, the log's end being `left` MiB from the first on.
     fn read_ahead(runs: &mut ColdRuns, slices: u64, left: u64) -> Vec<Range<u64>> {
         let file = file();
         let steps = (0..slices).map(|mib| {
             let step = runs.step(&Reader::at(&file, mib).slice, (left - mib) * MIB);
-            step.ahead.start / MIB..step.ahead.end / MIB
+            step.ahead.start / STEP..step.ahead.end / STEP
         });
         steps.collect()
     }
@@ -215,9 +215,9 @@ mod tests {
     #[test]
     fn a_reader_is_gone_ahead_of_in_small_steps_up_to_the_limit_and_then_keeps_its_distance() {
         let mut runs = ColdRuns::default();
-        let ahead = read_ahead(&mut runs, 12, 1000);
-        assert_eq!(ahead[..4], [0..2, 2..4, 4..6, 6..8]);
-        assert_eq!(ahead[7..], [14..16, 16..17, 17..18, 18..19, 19..20]);
+        let ahead = read_ahead(&mut runs, 19, 1000);
+        assert_eq!(ahead[..4], [0..3, 3..6, 6..9, 9..12]);
+        assert_eq!(ahead[15..], [45..48, 48..50, 50..52, 52..54]);
     }
 
     #[test]
@@ -225,10 +225,10 @@ mod tests {
         let (mut runs, file) = (ColdRuns::default(), file());
         let mut reader = Reader::at(&file, 0);
         assert!(!runs.is_due(&reader.slice), "nothing has been read from the disk");
-        reader.read_all(&mut runs, 10);
-        let half_a_mib = |position| FileSlice { position, length: MIB as u32 / 2, file: Arc::clone(&file) };
-        assert!(!runs.is_due(&half_a_mib(10 * MIB)));
-        assert!(runs.is_due(&half_a_mib(10 * MIB + MIB / 2)));
+        reader.read_all(&mut runs, 16);
+        let half_a_step = |position| FileSlice { position, length: STEP as u32 / 2, file: Arc::clone(&file) };
+        assert!(!runs.is_due(&half_a_step(16 * MIB)));
+        assert!(runs.is_due(&half_a_step(16 * MIB + STEP / 2)));
     }
 
     #[test]
