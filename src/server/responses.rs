@@ -74,8 +74,13 @@ async fn write_slice(
 async fn when_writable(
     socket: &TcpStream,
     idle_max: Option<Duration>,
-    send: impl FnMut() -> io::Result<usize>,
+    mut send: impl FnMut() -> io::Result<usize>,
 ) -> io::Result<usize> {
+    // Mostly there is room, and no clock is needed.
+    match socket.try_io(Interest::WRITABLE, &mut send) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        sent => return sent,
+    }
     let sending = socket.async_io(Interest::WRITABLE, send);
     match idle_max {
         None => sending.await,

@@ -20,7 +20,7 @@ pub const SWEEP: Sweep = Sweep {
 fn run(lab: &Lab) -> Growth {
     let compare = |connections: usize| {
         let load = Load { partitions: PARTITIONS, connections, in_flight: 1, shape: RECORD };
-        requests::beside_echo(lab, load, lab.run_requests() / 2)
+        requests::beside_echoes(lab, load, lab.run_requests() / 2, &[requests::GATHERING])
     };
     Growth {
         name: "connections".to_owned(),

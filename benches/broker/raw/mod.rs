@@ -3,6 +3,7 @@
 
 mod disk;
 mod echo;
+mod group;
 mod sink;
 mod source;
 
@@ -13,6 +14,7 @@ use std::process::Command;
 use crate::server::Server;
 
 pub use disk::{Syncs, sync_loop};
+pub use echo::Duty;
 pub use source::write_file as write_source;
 
 /// What makes of this program a limit. It comes first of the arguments.
@@ -29,10 +31,14 @@ pub fn source(file: &Path, slice_bytes: usize) -> Server {
     start("source", file, &[slice_bytes.to_string()])
 }
 
-/// Answers frames on a runtime as the broker has it, and does nothing else. Answers to what came in one read are gathered
-/// into one write, or each has its own.
-pub fn echo(answer_bytes: usize, gathers: bool) -> Server {
-    start("echo", Path::new(""), &[answer_bytes.to_string(), u8::from(gathers).to_string()])
+/// Answers frames on a runtime as the broker has it, and does nothing else but what `duty` says.
+pub fn echo(dir: &Path, answer_bytes: usize, duty: Duty) -> Server {
+    start("echo", dir, &[answer_bytes, duty.gathers.into(), duty.stores.into()].map(|number| number.to_string()))
+}
+
+/// A frame of each connection into a file, the file onto the disk, an answer to each.
+pub fn group(dir: &Path, connections: usize, frame_bytes: usize, answer_bytes: usize) -> Server {
+    start("group", dir, &[connections, frame_bytes, answer_bytes].map(|number| number.to_string()))
 }
 
 fn start(role: &str, path: &Path, numbers: &[String]) -> Server {
@@ -52,7 +58,12 @@ pub fn run_if_asked() {
     match (role.as_str(), &numbers[..]) {
         ("sink", &[files, frame_bytes, answer_bytes]) => sink::serve(path.as_ref(), files, frame_bytes, answer_bytes),
         ("source", &[slice_bytes]) => source::serve(path.as_ref(), slice_bytes),
-        ("echo", &[answer_bytes, gathers]) => echo::serve(answer_bytes, gathers != 0),
+        ("echo", &[answer_bytes, gathers, stores]) => {
+            echo::serve(path.as_ref(), answer_bytes, Duty { gathers: gathers != 0, stores: stores != 0 });
+        }
+        ("group", &[connections, frame_bytes, answer_bytes]) => {
+            group::serve(path.as_ref(), connections, frame_bytes, answer_bytes);
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -4,6 +4,7 @@
 //! generator's own lateness, and what the scheduler made of all of them. The echo server's figure, of the same requests,
 //! tells how much that is.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -18,6 +19,8 @@ use crate::report::figure;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
 use crate::server::Server;
 
+use super::requests;
+
 const PERIOD: Duration = Duration::from_millis(1);
 const BATCH: Shape = Shape { record_bytes: 1 << 10, records: 20 };
 
@@ -31,7 +34,7 @@ pub const PACED: Scenario = Scenario {
 fn run(lab: &Lab) -> Vec<Row> {
     let (broker, topic) = (lab.broker(), lab.topic_name());
     let frame = frames::produce(&topic, 0, &BATCH.batch());
-    let echo = raw::echo(answer_bytes(&broker), true);
+    let echo = raw::echo(Path::new(""), answer_bytes(&broker), requests::GATHERING.1);
     let mut pacing = Pacing::new(lab.run_time(), frames::produce_error_at(&topic));
     let mut sides = ["broker, answer", "broker, record to consumer", "echo, answer"]
         .map(|name| Side { name: name.to_owned(), runs: vec![] });

@@ -2,10 +2,11 @@
 
 use crate::client::frames::Shape;
 use crate::lab::Lab;
-use crate::measure::{Compared, Work};
-use crate::raw;
+use crate::measure::{Act, Compared, Side, Work};
+use crate::raw::{self, Duty};
 use crate::report;
 use crate::scenario::{FigureUnit, Row, Scenario, Target};
+use crate::server::Server;
 
 use super::produce::{IN_FLIGHT, Load};
 
@@ -19,11 +20,13 @@ pub const SINGLE: Scenario = Scenario {
     run: |lab| {
         let load =
             Load { partitions: CONNECTIONS as i32, connections: CONNECTIONS, in_flight: IN_FLIGHT, shape: RECORD };
-        let compared = beside_echo(lab, load, lab.run_requests());
-        let over_single =
-            compared.cpu_ratio_over(&compared.others[1]).map(|ratio| report::figure(ratio, FigureUnit::Ratio));
-        let notes = over_single.map(|ratio| format!("over the echo with a write for each answer: {ratio}"));
-        let notes = notes.into_iter().collect();
+        let duties = [GATHERING].into_iter().chain(OTHERS).collect::<Vec<_>>();
+        let compared = beside_echoes(lab, load, lab.run_requests(), &duties);
+        let over = |side: &Side| {
+            let ratio = compared.cpu_ratio_over(side)?;
+            Some(format!("over {}: {}", side.name, report::figure(ratio, FigureUnit::Ratio)))
+        };
+        let notes = compared.others[1..].iter().filter_map(over).collect();
         vec![Row {
             load: "produce, single 100 B records, 16 connections".to_owned(),
             figure: "CPU per request over the echo server's".to_owned(),
@@ -36,18 +39,23 @@ pub const SINGLE: Scenario = Scenario {
     },
 };
 
-/// Sends so many requests to the broker and to the echo servers, in turn.
-pub fn beside_echo(lab: &Lab, load: Load, requests: u64) -> Compared {
-    let (broker, topic) = (lab.broker(), lab.topic_name());
+/// The echo server that the figure goes by.
+pub const GATHERING: (&str, Duty) = ("echo, answers gathered", Duty { gathers: true, stores: false });
+/// What tells where the distance to it comes from.
+const OTHERS: [(&str, Duty); 2] = [
+    ("echo, each in a file first", Duty { gathers: true, stores: true }),
+    ("echo, a write for each", Duty { gathers: false, stores: false }),
+];
+
+/// Sends so many requests to the broker and to echo servers, in turn.
+pub fn beside_echoes(lab: &Lab, load: Load, requests: u64, duties: &[(&str, Duty)]) -> Compared {
+    let (broker, topic, dir) = (lab.broker(), lab.topic_name(), lab.scratch());
     let answer_bytes = load.answer_bytes(&broker);
-    let [gathering, single] = [true, false].map(|gathers| raw::echo(answer_bytes, gathers));
+    let echoes: Vec<Server> = duties.iter().map(|(_, duty)| raw::echo(dir.path(), answer_bytes, *duty)).collect();
     let work = Work::requests(requests);
-    Compared::alternate(
-        lab.rounds(),
-        ("broker", Box::new(|| load.run(&broker, requests, work))),
-        [
-            ("echo, answers gathered", Box::new(|| load.run_limit(&gathering, &topic, requests, work)) as _),
-            ("echo, a write for each", Box::new(|| load.run_limit(&single, &topic, requests, work)) as _),
-        ],
-    )
+    let limits = duties.iter().zip(&echoes).map(|((name, _), echo)| {
+        let act: Act<'_> = (name, Box::new(|| load.run_limit(echo, &topic, requests, work)));
+        act
+    });
+    Compared::alternate(lab.rounds(), ("broker", Box::new(|| load.run(&broker, requests, work))), limits)
 }
