@@ -37,6 +37,7 @@ fn place(line: &str, report: &Report) -> Option<String> {
         "machine" => machine(report),
         "targets" => judged(report),
         "others" => unjudged(report),
+        "notes" => noted(report),
         "sides" => compared(report),
         "latency" => latencies(report),
         _ => {
@@ -73,6 +74,11 @@ fn unjudged(report: &Report) -> String {
         writeln!(text, "| {} | {} | {} |", row.load, row.figure, table::reached(row)).unwrap();
     }
     text
+}
+
+fn noted(report: &Report) -> String {
+    let notes = report.rows.iter().flat_map(|row| row.notes.iter().map(|note| format!("- {}: {note}\n", row.load)));
+    notes.collect()
 }
 
 fn compared(report: &Report) -> String {

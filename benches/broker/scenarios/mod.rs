@@ -30,6 +30,7 @@ pub const TARGETED: &[Scenario] = &[
     tail::SUBSCRIPTION,
     end_to_end::PACED,
     fsync::GROUP_COMMIT,
+    cold::READERS,
     partitions::ROUND_ROBIN,
     connections::IDLE,
     idle::ALONE,
@@ -39,7 +40,7 @@ pub const TARGETED: &[Scenario] = &[
 ];
 
 /// What is measured where it is asked for by name.
-pub const UNTARGETED: &[Scenario] = &[seeks::RANDOM, recovery::UNCLEAN, cold::READERS];
+pub const UNTARGETED: &[Scenario] = &[seeks::RANDOM, recovery::UNCLEAN];
 
 /// What is to be run.
 pub struct Selection {
