@@ -165,9 +165,14 @@ fn a_dump_of_an_index_says_where_it_disagrees_with_the_log() {
 #[test]
 fn what_cannot_be_dumped_is_named_and_the_rest_is_dumped() {
     let root = kafka_data();
-    let output =
-        ottla(&["dump-log", "nowhere.log", "kafka-data/rolled-0/nothing", "kafka-data/meta.properties"], root.path());
+    fs::write(root.path().join("notes.txt"), "").unwrap();
+    let files = ["nowhere.log", "kafka-data/rolled-0", "notes.txt", "kafka-data/meta.properties"];
+    let output = ottla(&[&["dump-log"], &files[..]].concat(), root.path());
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stderr).lines().count(), 2, "{output:?}");
+    let stderr = text(&output.stderr);
+    let [missing, folder, unknown] = stderr.lines().collect::<Vec<_>>()[..] else { panic!("{output:?}") };
+    assert!(missing.starts_with("ottla: damaged: nowhere.log: No such file"), "{missing}");
+    assert!(folder.starts_with("ottla: damaged: kafka-data/rolled-0: a folder"), "{folder}");
+    assert!(unknown.starts_with("ottla: damaged: notes.txt: its name does not say what it holds"), "{unknown}");
     assert!(text(&output.stdout).contains("version: 1"), "{output:?}");
 }

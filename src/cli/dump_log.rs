@@ -100,7 +100,7 @@ impl DumpLog {
                 Some(Content::Offsets) => small_files::offsets(path, out)?,
                 Some(Content::PartitionMetadata) => small_files::partition_metadata(path, out)?,
                 Some(Content::MetaProperties) => small_files::meta_properties(path, out)?,
-                None => out.damage(&damage(path, "its name does not say what it holds"))?,
+                None => out.damage(&damage(path, why_nothing_is_known(path)))?,
             }
         }
         Ok(())
@@ -112,6 +112,15 @@ impl DumpLog {
             (false, true) => Records::Metadata,
             (false, false) => self.print_records,
         }
+    }
+}
+
+/// Of a path whose name says nothing.
+fn why_nothing_is_known(path: &Path) -> String {
+    match path.metadata() {
+        Err(error) => error.to_string(),
+        Ok(metadata) if metadata.is_dir() => "a folder: name the files in it".to_owned(),
+        Ok(_) => "its name does not say what it holds (--help lists the names that do)".to_owned(),
     }
 }
 

@@ -31,6 +31,7 @@ Example:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub struct Health {
+    /// The broker to ask.
     #[arg(value_name = "HOST:PORT")]
     address: Option<String>,
     /// Go by what is filled in in a container.
