@@ -75,22 +75,27 @@ impl<M: StateMachine, J: Journal> Runtime<M, J> {
     /// Replays every shard. One that cannot be replayed refuses from then on; the others serve.
     pub(super) fn load(&self, now: Now) {
         let Some(count) = self.journal.shards() else { return };
-        let shards = (0..count).map(|shard| Mutex::new(self.load_shard(shard, now))).collect();
-        *self.shards.write() = Some(shards);
-    }
-
-    fn load_shard(&self, shard: i32, now: Now) -> Shard<M> {
-        let mut state = M::new(&self.config);
-        match self.journal.replay(shard, &mut |batch| replay_batch(&mut state, &batch)) {
-            Ok(()) => {
-                state.loaded(now);
-                Shard::Active(state)
-            }
+        let mut failures = Vec::new();
+        let load = |shard| match self.load_shard(shard, now) {
+            Ok(state) => Shard::Active(state),
             Err(error) => {
-                tracing::error!(shard, %error, "coordinator shard could not be loaded and is not served");
+                failures.push((shard, error));
                 Shard::Refusing(ErrorCode::CoordinatorNotAvailable)
             }
+        };
+        *self.shards.write() = Some((0..count).map(load).map(Mutex::new).collect());
+        // In one line: of a log dir that is missing, all have the same to say.
+        if let Some((shard, error)) = failures.first() {
+            let shards = failures.len();
+            tracing::error!(shards, first = shard, %error, "coordinator shards could not be loaded and are not served");
         }
+    }
+
+    fn load_shard(&self, shard: i32, now: Now) -> Result<M, LoadError> {
+        let mut state = M::new(&self.config);
+        self.journal.replay(shard, &mut |batch| replay_batch(&mut state, &batch))?;
+        state.loaded(now);
+        Ok(state)
     }
 
     /// Runs one operation on the shard that `key` belongs to.

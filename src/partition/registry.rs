@@ -66,7 +66,22 @@ impl Registry {
     pub fn new(manager: LogManager, metadata: Arc<Metadata>, broker: BrokerValues) -> Registry {
         let at_start = (!manager.unopened().is_empty()).then(|| metadata.image());
         let (slots, moves, opening) = Default::default();
-        Registry { manager, metadata, broker, slots, moves, at_start, opening }
+        let registry = Registry { manager, metadata, broker, slots, moves, at_start, opening };
+        registry.report_unopened();
+        registry
+    }
+
+    /// In one line, however many they are.
+    fn report_unopened(&self) {
+        let Some(image) = &self.at_start else { return };
+        let ids = image.topics().flat_map(|topic| {
+            (0..topic.partitions).map(|partition| TopicPartition::new(topic.name.clone(), partition))
+        });
+        let mut unknown = ids.filter(|id| !self.manager.is_known(id));
+        if let Some(first) = unknown.next() {
+            let count = 1 + unknown.count();
+            tracing::error!(count, %first, "partitions are offline: they may be in a log dir that could not be opened");
+        }
     }
 
     pub fn manager(&self) -> &LogManager {
@@ -136,7 +151,7 @@ impl Registry {
     fn open(&self, topic: &Topic, partition: i32) -> Result<Slot, OpenError> {
         let id = TopicPartition::new(topic.name.clone(), partition);
         if self.may_be_unopened(topic, &id) {
-            tracing::error!(partition = %id, "partition is offline: it may be in a log dir that could not be opened");
+            tracing::debug!(partition = %id, "partition is offline: it may be in a log dir that could not be opened");
             return Ok(Slot::Offline);
         }
         let config = TopicConfig::resolve(&self.broker, &topic.configs);
