@@ -59,6 +59,23 @@ fn a_hole_in_the_page_cache_is_noticed_wherever_it_is() {
 }
 
 #[test]
+fn what_was_read_ahead_and_pushed_out_again_is_read_as_a_whole() {
+    let fixture = Fixture::new(1 << 30);
+    let (_writer, reader) = forgotten(&fixture, 40);
+    (0..8).for_each(|offset| forgotten_read(&reader, Offset(offset)));
+    fixture.files("log").iter().for_each(|file| forget(file));
+    let limit = ReadLimit { bytes_max: MIB as u32, ..UNLIMITED };
+    let slice = reader.read(Offset(5), limit, false).unwrap().slice.unwrap();
+    let start = std::time::Instant::now();
+    let is_cached = |at| sys::pread_cached(&slice.file, &mut [0], at).is_ok();
+    // The kernel reads on its own time.
+    while !(slice.position..slice.end()).step_by(4096).all(is_cached) {
+        assert!(start.elapsed().as_secs() < 10, "pages between the samples are missing");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_read_is_read_ahead_of() {
     let fixture = Fixture::new(1 << 30);
     let (_writer, reader) = forgotten(&fixture, 4);
