@@ -66,13 +66,10 @@ fn what_was_read_ahead_and_pushed_out_again_is_read_as_a_whole() {
     fixture.files("log").iter().for_each(|file| forget(file));
     let limit = ReadLimit { bytes_max: MIB as u32, ..UNLIMITED };
     let slice = reader.read(Offset(5), limit, false).unwrap().slice.unwrap();
-    let start = std::time::Instant::now();
-    let is_cached = |at| sys::pread_cached(&slice.file, &mut [0], at).is_ok();
-    // The kernel reads on its own time.
-    while !(slice.position..slice.end()).step_by(4096).all(is_cached) {
-        assert!(start.elapsed().as_secs() < 10, "pages between the samples are missing");
-        std::thread::yield_now();
-    }
+    // Each looked at once: a look has the kernel read the page. The last of them may be on their way.
+    let between_samples = (slice.position + (64 << 10)..slice.end()).step_by(128 << 10);
+    let cached = between_samples.filter(|at| sys::pread_cached(&slice.file, &mut [0], *at).is_ok()).count();
+    assert!(cached > 4, "{cached} of 8");
 }
 
 #[test]
