@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{
-    ApiVersionsRequest, FindCoordinatorRequest, JoinGroupRequest, JoinGroupResponse, MetadataRequest,
+    ApiVersionsRequest, FindCoordinatorRequest, JoinGroupRequest, JoinGroupResponse, MetadataRequest, ProduceRequest,
 };
 use kafka_protocol::protocol::{Request, StrBytes};
 use ottla::protocol::builder::BatchBuilder;
@@ -113,6 +113,19 @@ fn a_client_that_does_not_read_its_answers_is_as_idle_as_one_that_says_nothing()
     // There is room for another client when the broker has given this one up.
     let mut next = broker.connect();
     assert_eq!(next.request(0, &ApiVersionsRequest::default()).error_code, NONE);
+}
+
+#[test]
+fn requests_without_an_answer_keep_no_answer_back() {
+    let broker = Broker::start();
+    let mut client = broker.connect();
+    let silent = ProduceRequest::default().with_acks(0).with_timeout_ms(5000);
+    let silent = framed(&request_frame(ProduceRequest::KEY, 9, 2, &encoded(&silent, 9)));
+    let asked = framed(&request_frame(ApiVersionsRequest::KEY, 0, 1, &encoded(&ApiVersionsRequest::default(), 0)));
+    // As many as the broker does not come to the end of in one turn, and then nobody is there any more.
+    client.send_raw(&[asked, silent.repeat(2000)].concat());
+    client.finish_sending();
+    assert_eq!(client.response::<ApiVersionsRequest>(0, 1).error_code, NONE);
 }
 
 #[test]

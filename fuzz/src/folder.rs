@@ -10,7 +10,7 @@ use ottla::config::{BrokerValues, TopicConfig};
 use ottla::log::names::{FileKind, FileName, FileState};
 use ottla::log::open_files::OpenFiles;
 use ottla::log::{DirContext, LogError, LogReader, OpenOptions, ReadLimit};
-use ottla::protocol::batch::Batch;
+use ottla::protocol::batch::{Batch, BatchError};
 use ottla::sys::{self, FileSlice};
 use ottla::types::{Offset, TopicId};
 
@@ -94,45 +94,62 @@ impl Folder {
     }
 }
 
-/// What a consumer got, and what it was refused in the end.
+/// What a consumer got, and what was wrong with it in the end.
 #[derive(Debug)]
 pub(crate) struct Consumed {
     pub(crate) batches: Vec<Bytes>,
-    pub(crate) error: Option<LogError>,
+    refused: Option<LogError>,
+    /// Where a slice did not end with a batch. No start reads what was flushed, so that a slice may hold what is damaged of it,
+    /// behind a whole batch at least; who goes on from there is refused.
+    torn: Option<BatchError>,
+}
+
+impl Consumed {
+    /// The batches of a log in which nothing is damaged.
+    pub(crate) fn whole(self) -> Vec<Bytes> {
+        assert!(self.refused.is_none() && self.torn.is_none(), "{:?}, {:?}", self.refused, self.torn);
+        self.batches
+    }
 }
 
 /// Reads from `from` to the end as a consumer does: it passes over what lies before its position, and goes on behind
 /// what it has got.
 pub(crate) fn consume(reader: &LogReader, from: Offset, bytes_max: u32) -> Consumed {
     let limit = ReadLimit { upper: Offset(i64::MAX), bytes_max, at_least_one_batch: true };
-    let (mut position, mut batches) = (from, Vec::new());
+    let (mut position, mut consumed) = (from, Consumed { batches: Vec::new(), refused: None, torn: None });
     loop {
         // An index of aborted transactions that cannot be read fails those reads only that need it.
         let read = reader.read(position, limit, true).or_else(|_| reader.read(position, limit, false));
         let slice = match read {
             Ok(read) => read.slice,
-            Err(error) => return Consumed { batches, error: Some(error) },
+            Err(error) => return Consumed { refused: Some(error), ..consumed },
         };
-        let Some(slice) = slice else { return Consumed { batches, error: None } };
+        let Some(slice) = slice else { return consumed };
         let before = position;
         for batch in batches_of(&slice) {
-            if batch.header.next_offset() > position {
-                position = batch.header.next_offset();
-                batches.push(batch.bytes);
+            match batch {
+                Ok(batch) if batch.header.next_offset() > position => {
+                    position = batch.header.next_offset();
+                    consumed.batches.push(batch.bytes);
+                }
+                Ok(_) => {}
+                Err(error) => consumed.torn = Some(error),
             }
         }
         assert!(position > before, "who reads at {before} gets nothing that leads on");
     }
 }
 
-/// A slice holds whole batches.
-pub(crate) fn batches_of(slice: &FileSlice) -> Vec<Batch> {
+/// The batches of a slice, up to the first that is not whole.
+pub(crate) fn batches_of(slice: &FileSlice) -> impl Iterator<Item = Result<Batch, BatchError>> + use<> {
     let mut bytes = vec![0; slice.length as usize];
     sys::pread_exact(&slice.file, &mut bytes, slice.position).expect("a slice lies within its file");
-    let mut bytes = Bytes::from(bytes);
-    let mut batches = Vec::new();
-    while !bytes.is_empty() {
-        batches.push(Batch::split_from(&mut bytes).expect("a slice holds whole batches"));
-    }
-    batches
+    let mut rest = Bytes::from(bytes);
+    std::iter::from_fn(move || {
+        let batch = (!rest.is_empty()).then(|| Batch::split_from(&mut rest))?;
+        if batch.is_err() {
+            rest.clear();
+        }
+        Some(batch)
+    })
 }

@@ -11,7 +11,7 @@ use ottla::protocol::batch::{Batch, BatchHeader};
 use ottla::types::{LeaderEpoch, Offset, Timestamp};
 
 use super::builder::{self, NOW};
-use super::folder::{Consumed, Folder, Opening, consume};
+use super::folder::{Folder, Opening, consume};
 use super::input::Input;
 use super::producer_snapshot;
 
@@ -129,8 +129,8 @@ fn live(
     let bytes_max = scenario.bytes_max.max(u32::try_from(reader.size_bytes() / READS_MAX).unwrap_or(u32::MAX));
     let show = || {
         let (start_offset, _, end_offset) = reader.offsets();
-        let Consumed { batches, error } = consume(&reader, start_offset, bytes_max);
-        assert!(!is_certain || error.is_none(), "{error:?}");
+        let consumed = consume(&reader, start_offset, bytes_max);
+        let batches = if is_certain { consumed.whole() } else { consumed.batches };
         Shown { start_offset, end_offset, batches }
     };
     let first = show();
@@ -226,7 +226,7 @@ fn append(writer: &mut LogWriter, reader: &LogReader, batch: Batch, is_certain: 
     written.header.partition_leader_epoch = LeaderEpoch(1);
     // Behind a batch that damage has given the offsets of later ones, nothing is found.
     if is_certain {
-        assert_eq!(consumed.batches, [builder::whole(written).bytes], "{:?}", consumed.error);
+        assert_eq!(consumed.whole(), [builder::whole(written).bytes]);
     }
     Ok(())
 }

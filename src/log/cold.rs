@@ -43,6 +43,8 @@ struct ColdRun {
     from: u64,
     /// The start of the last slice.
     at: u64,
+    /// The start of the last slice that was far from the log's end: nothing from there on is dropped.
+    far_to: u64,
     /// The end of what was read ahead.
     to: u64,
 }
@@ -76,7 +78,20 @@ pub(super) fn is_cached(slice: &FileSlice) -> io::Result<bool> {
 
 /// Waits until the slice is in the page cache. Blocking.
 pub(super) fn wait_for(slice: &FileSlice) -> io::Result<()> {
+    // What a step has had the disk read may have been pushed out since, and a byte that is waited for brings in no more than
+    // its page.
+    read_ahead(&slice.file, slice.position..slice.end())?;
     samples(slice).try_for_each(|at| sys::pread_up_to(&slice.file, &mut [0], at).map(drop))
+}
+
+/// Does not wait for what it has the disk read, but may for room in the disk's queue: blocking.
+fn read_ahead(file: &File, range: Range<u64>) -> io::Result<()> {
+    for at in range.clone().step_by(PIECE as usize) {
+        sys::read_ahead(file, at, PIECE.min(range.end - at))?;
+        // A worker that woke meanwhile does not wait for all of the pieces.
+        std::thread::yield_now();
+    }
+    Ok(())
 }
 
 /// A byte of each piece, and the last one.
@@ -98,21 +113,21 @@ impl ColdRuns {
         let found = self.place(slice).map(|place| self.runs.remove(place));
         let asked = found.as_ref().map_or(slice.position, |run| run.to.max(slice.position));
         let to = (asked + u64::from(slice.length) + STEP).min(slice.end() + READ_AHEAD).max(asked);
+        let at = slice.position;
         let passed = match &found {
             // All that is left is about to be there, and whoever reads it then reads the tail.
             _ if left <= u64::from(slice.length) + READ_AHEAD => None,
             Some(run) => {
-                let behind = if left > FAR_FROM_TAIL { slice.position.saturating_sub(LEFT_BEHIND) } else { 0 };
-                let from = behind.max(run.from);
+                let far_to = if left > FAR_FROM_TAIL { at } else { run.far_to };
+                let from = far_to.min(at).saturating_sub(LEFT_BEHIND).max(run.from);
                 let passed = self.passed(run, from);
-                self.runs.push(ColdRun { file: run.file.clone(), from, at: slice.position, to });
+                self.runs.push(ColdRun { file: run.file.clone(), from, at, far_to, to });
                 passed
             }
             None => {
                 let given_up = self.make_room();
-                let (file, from) = (Arc::downgrade(&slice.file), slice.position);
-                self.runs.push(ColdRun { file, from, at: from, to });
-                given_up.and_then(|run| self.passed(&run, run.at))
+                self.runs.push(ColdRun { file: Arc::downgrade(&slice.file), from: at, at, far_to: at, to });
+                given_up.and_then(|run| self.passed(&run, run.far_to.min(run.at)))
             }
         };
         Step { file: Arc::clone(&slice.file), ahead: asked..to, passed }
@@ -155,13 +170,9 @@ impl ColdRun {
 }
 
 impl Step {
-    /// Does not wait for what it has the disk read, but may for room in the disk's queue: blocking.
+    /// Blocking.
     pub(super) fn take(self) -> io::Result<()> {
-        for at in self.ahead.clone().step_by(PIECE as usize) {
-            sys::read_ahead(&self.file, at, PIECE.min(self.ahead.end - at))?;
-            // A worker that woke meanwhile does not wait for all of the pieces.
-            std::thread::yield_now();
-        }
+        read_ahead(&self.file, self.ahead)?;
         let Some(Passed { file, ranges }) = self.passed else { return Ok(()) };
         ranges.into_iter().try_for_each(|range| sys::drop_cached(&file, range.start, range.end - range.start))
     }
@@ -248,6 +259,20 @@ mod tests {
             assert!(runs.step(&reader.slice, FAR_FROM_TAIL).passed.is_none_or(|it| it.ranges.is_empty()));
             reader.slice.position += MIB;
         }
+    }
+
+    #[test]
+    fn of_a_reader_that_is_given_up_nothing_is_dropped_that_lies_near_the_tail() {
+        let (mut runs, file) = (ColdRuns::default(), file());
+        let mut reader = Reader::at(&file, 0);
+        reader.read_all(&mut runs, 20);
+        for _ in 0..20 {
+            runs.step(&reader.slice, FAR_FROM_TAIL);
+            reader.slice.position += MIB;
+        }
+        let others = 1..=RUNS_MAX as u64;
+        let dropped: Vec<_> = others.flat_map(|other| Reader::at(&file, other * 100).read(&mut runs)).collect();
+        assert_eq!(dropped, (11..19).collect::<Vec<_>>(), "up to the last slice that was far from it");
     }
 
     #[test]

@@ -66,19 +66,20 @@ impl Shared {
 
     /// Whether a slice may be sent right away: it is in the page cache, and nothing is to be read ahead or cleared up.
     pub(super) fn is_warm(&self, slice: &FileSlice) -> Result<bool, LogError> {
-        let is_cached = cold::is_cached(slice).at(&self.dir)?;
-        Ok(is_cached && !self.cold.lock().is_due(slice))
+        Ok(cold::is_cached(slice).at(&self.dir)? && !self.cold.lock().is_due(slice))
     }
 
     /// Brings what a reader is given from `offset` on into the page cache, where it is not. Blocking.
     pub(super) fn warm(&self, slice: &FileSlice, offset: Offset) -> Result<(), LogError> {
-        if self.is_warm(slice)? {
+        let is_cached = cold::is_cached(slice).at(&self.dir)?;
+        if is_cached && !self.cold.lock().is_due(slice) {
             return Ok(());
         }
         let left = self.view().bytes_from(offset).saturating_sub(slice.position);
         // Taken without the lock, which workers take.
         let step = self.cold.lock().step(slice, left);
-        step.take().and_then(|()| cold::wait_for(slice)).at(&self.dir)
+        step.take().at(&self.dir)?;
+        if is_cached { Ok(()) } else { cold::wait_for(slice).at(&self.dir) }
     }
 
     /// Takes the producer snapshot at a base that is none any more out of the way (`UnifiedLog.deleteProducerSnapshots`).

@@ -1,8 +1,9 @@
 //! One connection: frames in, replies out in the order of their requests.
 //!
-//! Two halves run in one task, the reading one first at each of its turns. The reading half takes a reply slot, reads a frame, dispatches it, and puts the reply
-//! into the slot; the writing half empties the slots in turn. A staged reply (Produce, Fetch) lets the reading half go
-//! on, so that requests overlap; any other reply is awaited first, so that they take effect one after the other.
+//! Two halves run in one task, the reading one first at each of its turns. The reading half takes a reply slot, reads a
+//! frame, dispatches it, and puts the reply into the slot; the writing half empties the slots in turn. A staged reply
+//! (Produce, Fetch) lets the reading half go on, so that requests overlap; any other reply is awaited first, so that they
+//! take effect one after the other.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::ReadHalf;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::framing::{Frame, FrameReader, ReadError, RequestMemory};
@@ -24,6 +26,9 @@ use crate::protocol::response::{Piece, Response};
 
 /// Requests of one connection that may be under way at once. Clients keep 5 or fewer in flight by default.
 const IN_FLIGHT_MAX: u32 = 32;
+/// Requests without an answer (`acks=0`) that are read before the writing half has a go. Without it the reading half would use
+/// up all that the runtime lets a task do in one turn, at every turn for as long as they keep coming.
+const UNANSWERED_MAX: u32 = 16;
 /// A reply with more memory than this is written before another request is read: what a client that does not read makes
 /// pile up is then bounded by one such reply, and not by as many as may be in flight.
 const REPLY_BYTES_ALONE: usize = 1 << 20;
@@ -102,6 +107,7 @@ impl Connection {
         slots: mpsc::UnboundedSender<Slot<'a>>,
     ) -> End {
         let mut stopping = self.services.stopping.clone();
+        let mut unanswered = 0;
         loop {
             let Ok(permit) = in_flight.acquire().await else { return End::Gone };
             // First, so that nothing is begun once the stop is said, even if more has come in already.
@@ -123,7 +129,13 @@ impl Connection {
             };
             let reply = match self.answer(frame).await {
                 Ok(Some(reply)) => reply,
-                Ok(None) => continue,
+                Ok(None) => {
+                    unanswered = (unanswered + 1) % UNANSWERED_MAX;
+                    if unanswered == 0 {
+                        yield_now().await;
+                    }
+                    continue;
+                }
                 Err(rejected) => {
                     tracing::warn!(peer = %self.client.peer, %rejected, "connection closed");
                     return End::Drain;

@@ -134,6 +134,8 @@ impl LogManager {
                 return Err(writer.move_failed(error, future));
             }
         };
+        state.count(source, -1);
+        state.count(target, 1);
         future.is_kept = has_folder;
         let reader = writer.go_on_in(&future.folders.next_live, &future.context);
         if let Some(place) = state.partitions.get_mut(partition) {

@@ -281,6 +281,16 @@ fn an_old_reader_is_told_that_its_files_are_gone_and_what_it_was_given_stays_rea
 }
 
 #[test]
+fn a_new_partition_goes_to_the_dir_that_a_move_has_left_emptier() {
+    let mut fixture = Fixture::new();
+    fixture.append(1);
+    fixture.move_to("b");
+    let other = TopicPartition::new("topic", 1);
+    fixture.manager.open_log(&other, fixture.topic_id, config()).unwrap();
+    assert_eq!(fixture.manager.dir_of(&other).unwrap(), fixture.root.path().join("a"));
+}
+
+#[test]
 fn segments_that_retention_removes_under_the_copy_leave_it() {
     let mut fixture = Fixture::new();
     fixture.append(10);

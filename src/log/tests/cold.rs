@@ -59,6 +59,20 @@ fn a_hole_in_the_page_cache_is_noticed_wherever_it_is() {
 }
 
 #[test]
+fn what_was_read_ahead_and_pushed_out_again_is_read_as_a_whole() {
+    let fixture = Fixture::new(1 << 30);
+    let (_writer, reader) = forgotten(&fixture, 40);
+    (0..8).for_each(|offset| forgotten_read(&reader, Offset(offset)));
+    fixture.files("log").iter().for_each(|file| forget(file));
+    let limit = ReadLimit { bytes_max: MIB as u32, ..UNLIMITED };
+    let slice = reader.read(Offset(5), limit, false).unwrap().slice.unwrap();
+    // Each looked at once: a look has the kernel read the page. The last of them may be on their way.
+    let between_samples = (slice.position + (64 << 10)..slice.end()).step_by(128 << 10);
+    let cached = between_samples.filter(|at| sys::pread_cached(&slice.file, &mut [0], *at).is_ok()).count();
+    assert!(cached > 4, "{cached} of 8");
+}
+
+#[test]
 fn a_read_is_read_ahead_of() {
     let fixture = Fixture::new(1 << 30);
     let (_writer, reader) = forgotten(&fixture, 4);
