@@ -402,7 +402,7 @@ fn the_node_id_is_the_directorys_unless_another_is_configured() {
     let path = dir.path().join("meta.properties");
     fs::write(&path, fs::read_to_string(&path).unwrap().replace("node.id=1", "node.id=7")).unwrap();
     let log = refused(dir.path().to_str().unwrap(), &["--adopt", "--override", "node.id=1"]);
-    assert!(log.contains("meta.properties names node.id 7, this broker has 1"), "{log}");
+    assert!(log.contains("meta.properties: names node.id 7, this broker has 1"), "{log}");
     for start in [adopt, |dir: &Arc<TempDir>| Broker::start_on(dir, KEEP_ALL)] {
         let broker = start(&dir);
         let cluster = metadata(&mut broker.connect());

@@ -29,8 +29,7 @@ DRILLS = {"kill9": {False: ["--rounds", "10"], True: ["--rounds", "30"]},
           "clock": {False: ["--rounds", "1"], True: ["--rounds", "10"]},
           "fewfiles": {False: ["--rounds", "1"], True: ["--rounds", "5"]},
           "docker": {False: ["--small"], True: []}}
-# Takes long, and packages from elsewhere, and a daemon: for those who ask for it.
-ONLY_BY_NAME = {"docker"}
+BUILD_THEIR_OWN = {"docker"}
 # The fault drills among the crate's own tests.
 LONG_CRATE_TESTS = {"OTTLA_TEST_LONG": "1", "OTTLA_TEST_SEEDS": "1000", "OTTLA_TEST_FRAMES": "260000"}
 DRILL_SILENCE_S = 900
@@ -65,7 +64,8 @@ class Run:
         broken = self._set_up(list(suites.values()))
         if "crate" in wanted:
             self._crate_tests()
-        if (named or crossing or drills) and (self.options.against or self._build()):
+        needs_binary = named or crossing or set(drills) - BUILD_THEIR_OWN
+        if self.options.against or not needs_binary or self._build():
             for suite in named:
                 if suite.name not in broken:
                     self._checks(suite)
@@ -77,7 +77,7 @@ class Run:
         return self.report.finish()
 
     def _default_names(self) -> Set[str]:
-        own_broker = set() if self.options.against else {"crate", *DRILLS} - ONLY_BY_NAME
+        own_broker = set() if self.options.against else {"crate", *DRILLS}
         return {suite.name for suite in discover()} | {"cross"} | own_broker
 
     def _set_up(self, suites: List[Suite]) -> Set[str]:

@@ -23,7 +23,8 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 const HELP: &str = "\
 Without an address the first listener is asked that the environment configures (KAFKA_LISTENERS,
-in a container also what is filled in), by default 127.0.0.1:9092. Each step may take 2 seconds.
+in a container also what is filled in), by default 127.0.0.1:9092; of a broker's arguments it knows
+nothing. Each step may take 2 seconds.
 
 Example:
   ottla health broker:9092";
@@ -116,6 +117,8 @@ fn told(error: io::Error) -> io::Error {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
             io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"))
         }
+        // "Failed to fill whole buffer", as Rust has it.
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the connection was closed before the answer"),
         _ => error,
     }
 }

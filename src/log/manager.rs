@@ -87,7 +87,7 @@ struct Place {
 pub enum ManagerError {
     #[error("log.dirs: {path}: in use by another broker (pid {pid})")]
     InUse { path: PathBuf, pid: u32 },
-    #[error("log.dirs: {path}: meta.properties names {key} {found}, this broker has {expected}")]
+    #[error("log.dirs: {path}: names {key} {found}, this broker has {expected}")]
     WrongIdentity { path: PathBuf, key: &'static str, found: String, expected: String },
     #[error("log.dirs: {partition} has a folder in {first} and in {second}")]
     Duplicate { partition: TopicPartition, first: PathBuf, second: PathBuf },

@@ -18,10 +18,16 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 from daemon import NEEDED, STOP_LIMIT_S, socket
 
 START_LIMIT_S, COMMAND_LIMIT_S = 60, 120
+# What the data of a whole drill takes, and some.
+DISK_BYTES_MIN = 8 << 30
 
 
 class DockerError(Exception):
     pass
+
+
+class NoDaemon(Exception):
+    """It does not start."""
 
 
 def docker(*arguments: str, limit_s: float = COMMAND_LIMIT_S, stdin: Optional[bytes] = None, check: bool = True,
@@ -54,17 +60,27 @@ def streamed(command: Sequence[str], cwd: Path, limit_s: float, env: Optional[Di
 
 
 def answers() -> bool:
-    return shutil.which("docker") is not None and docker("info", check=False).returncode == 0
+    try:
+        return shutil.which("docker") is not None and docker("info", check=False, limit_s=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
-def why_not() -> Optional[str]:
+def why_not(data: Path) -> Optional[str]:
     """None, or why there is no daemon and none can be started."""
     if answers():
         return None
     missing = [command for command in NEEDED if not shutil.which(command)]
-    if missing or os.geteuid() != 0:
-        return f"no docker daemon answers, and to start one {'needs root' if not missing else 'lacks ' + ', '.join(missing)}"
-    return None
+    data.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        lacking = "needs root"
+    elif missing:
+        lacking = f"lacks {', '.join(missing)}"
+    elif shutil.disk_usage(data).free < DISK_BYTES_MIN:
+        lacking = f"needs {DISK_BYTES_MIN >> 30} GiB in {data}"
+    else:
+        return None
+    return f"no docker daemon answers, and to start one {lacking}"
 
 
 @contextmanager
@@ -73,8 +89,7 @@ def daemon(home: Path, data: Path) -> Iterator[None]:
     if answers():
         yield
         return
-    for folder in (home, data):
-        folder.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True)
     log = home / "dockerd.log"
     command = [sys.executable, str(Path(__file__).resolve().parent / "daemon.py"), str(home), str(data)]
     with log.open("wb") as output:
@@ -86,7 +101,7 @@ def daemon(home: Path, data: Path) -> Iterator[None]:
         while not answers():
             if own.poll() is not None or time.monotonic() > deadline:
                 last = log.read_text(errors="replace").strip().splitlines()[-1:]
-                raise DockerError(f"dockerd does not start: {''.join(last)}")
+                raise NoDaemon(f"dockerd does not start: {''.join(last)}")
             time.sleep(0.2)
         yield
     finally:

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 import clients
 from checklist import check
-from engine import Container, lines, network
+from engine import Container, docker, lines, network, volume
 from images import IMAGE
 
 ONE_OF_EACH = {"KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": 1, "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": 0,
@@ -121,3 +121,18 @@ def _() -> None:
         Path(folder).chmod(0o755)
         refused(1, "log.dirs: /var/lib/kafka/data", {}, ("--volume", f"{folder}:/var/lib/kafka/data"))
         refused(1, "Read-only file system", {}, ("--volume", f"{folder}:/var/lib/kafka/data:ro", "--user", "0"))
+
+
+@check("mistake/a-cluster-id-that-is-not-the-volumes")
+def _() -> None:
+    with volume("ottla-drill") as name:
+        options = ("--volume", f"{name}:/var/lib/kafka/data")
+        with Container(IMAGE, env={"CLUSTER_ID": APACHE["CLUSTER_ID"]}, options=options) as first:
+            first.start().wait_until_ready()
+            docker("stop", first.id)
+        other = {"CLUSTER_ID": CONFLUENT["CLUSTER_ID"]}
+        refused(1, f"names cluster.id {APACHE['CLUSTER_ID']}, this broker has {other['CLUSTER_ID']}", other, options)
+        # Without one, or with its own, the volume is still good.
+        for environment in ({}, {"CLUSTER_ID": APACHE["CLUSTER_ID"]}):
+            with Container(IMAGE, env=environment, options=options) as again:
+                again.start().wait_until_ready()

@@ -40,5 +40,5 @@ fn any_other_answer_is_not() {
     assert_eq!(asked(b"\0\0\0\x05heal\0"), foreign);
     assert_eq!(asked(b"\xff\xff\xff\xff"), foreign);
     assert_eq!(asked(b"\0\0\0\x0aheal\0\x23\0\0\0\0"), Err("error code 35".to_owned()));
-    assert_eq!(asked(b"\0\0\0\x0ahea"), Err("failed to fill whole buffer".to_owned()));
+    assert_eq!(asked(b"\0\0\0\x0ahea"), Err("the connection was closed before the answer".to_owned()));
 }
