@@ -53,7 +53,7 @@ fn run(lab: &Lab) -> Vec<Row> {
     let time = lab.full_or_short(Duration::from_secs(4), Duration::from_secs(2));
     let mut sides = ["alone", "beside a catch-up from the cache", "beside a cold catch-up"]
         .map(|name| Side { name: name.to_owned(), runs: vec![] });
-    for _ in 0..2 * lab.rounds() {
+    for _ in 0..lab.rounds() + 2 {
         nix::unistd::sync();
         sides[0].runs.push(paced(&broker, time));
         remember(data.path());
