@@ -70,6 +70,7 @@ impl Loading {
         };
         sys::remove_file(&empty.path).at(&empty.path)?;
         self.segments.remove(index);
+        self.make_names_durable()?;
         Ok(true)
     }
 
@@ -206,7 +207,13 @@ impl Loading {
             let delay = self.options.config.file_delete_delay;
             self.options.context.removals.schedule(segment.set_aside()?, Instant::now(), delay);
         }
-        Ok(())
+        self.make_names_durable()
+    }
+
+    /// What recovery took out of the way must not come back with a loss of power, when the log has grown past it.
+    fn make_names_durable(&self) -> Result<(), LogError> {
+        let dir = &self.options.dir;
+        sys::sync_dir(dir).at(dir).map_err(|error| self.options.context.sync_failed(error))
     }
 }
 
