@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::sys;
 
@@ -13,6 +14,7 @@ use crate::sys;
 #[derive(Debug, Default)]
 pub struct Removals {
     waiting: Mutex<BTreeMap<Instant, Vec<PathBuf>>>,
+    scheduled: Notify,
 }
 
 impl Removals {
@@ -20,11 +22,22 @@ impl Removals {
         // A delay beyond what the clock can tell: they stay until the next start.
         if let Some(due) = now.checked_add(delay).filter(|_| !files.is_empty()) {
             self.waiting.lock().entry(due).or_default().extend(files);
+            self.scheduled.notify_one();
         }
     }
 
-    /// Removes what is due; returns when the next is. Blocking.
-    pub fn run(&self, now: Instant) -> Option<Instant> {
+    /// When the next files go.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.waiting.lock().keys().next().copied()
+    }
+
+    /// Returns when files have been scheduled since the last time. For one task.
+    pub async fn scheduled(&self) {
+        self.scheduled.notified().await;
+    }
+
+    /// Removes what is due. Blocking.
+    pub fn run(&self, now: Instant) {
         let later = |waiting: &mut BTreeMap<_, _>| waiting.split_off(&(now + Duration::from_nanos(1)));
         let due = {
             let mut waiting = self.waiting.lock();
@@ -36,7 +49,6 @@ impl Removals {
                 tracing::warn!(file = %file.display(), %error, "a deleted segment's file stays until the next start");
             }
         }
-        self.waiting.lock().keys().next().copied()
     }
 }
 
@@ -58,11 +70,14 @@ mod tests {
         removals.schedule(vec![soon.clone()], now, Duration::from_secs(1));
         removals.schedule(vec![late.clone()], now, Duration::from_secs(60));
 
-        assert_eq!(removals.run(now), Some(now + Duration::from_secs(1)));
+        removals.run(now);
         assert!(soon.exists() && late.exists());
-        assert_eq!(removals.run(now + Duration::from_secs(1)), Some(now + Duration::from_secs(60)));
+        assert_eq!(removals.next_due(), Some(now + Duration::from_secs(1)));
+        removals.run(now + Duration::from_secs(1));
         assert!(!soon.exists() && late.exists());
-        assert_eq!(removals.run(now + Duration::from_secs(61)), None);
+        assert_eq!(removals.next_due(), Some(now + Duration::from_secs(60)));
+        removals.run(now + Duration::from_secs(61));
         assert!(!late.exists());
+        assert_eq!(removals.next_due(), None);
     }
 }

@@ -1,16 +1,27 @@
 //! Files set aside go after `file.delete.delay.ms`.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::partition::Registry;
 
-/// How much later than its delay says a file may go.
-const CHECK_INTERVAL: Duration = Duration::from_secs(1);
-
+/// Sleeps until there is something to do: a broker that nobody uses does not wake up for nothing. Ends if the work panics.
 pub(super) async fn run(partitions: Arc<Registry>) {
-    super::every(CHECK_INTERVAL, move || {
-        partitions.manager().removals().run(Instant::now());
-    })
-    .await;
+    let removals = partitions.manager().removals();
+    loop {
+        let Some(due) = removals.next_due() else {
+            removals.scheduled().await;
+            continue;
+        };
+        tokio::select! {
+            () = removals.scheduled() => {}
+            () = tokio::time::sleep_until(due.into()) => {
+                let partitions = Arc::clone(&partitions);
+                let removed = tokio::task::spawn_blocking(move || partitions.manager().removals().run(Instant::now()));
+                if removed.await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
 }

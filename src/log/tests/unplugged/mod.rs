@@ -102,6 +102,10 @@ impl Running<'_> {
         let writer = self.writer.get_mut();
         writer.advance_start(start).unwrap();
         self.manager.checkpoint_start(&id()).unwrap();
+        // As `Partition::remove_before` does it.
+        if self.reader.recovery_point() <= start {
+            self.reader.flush_base().unwrap();
+        }
         writer.remove_before(start, Instant::now()).unwrap();
         if self.has_power() {
             model.start = start.0 as usize;
