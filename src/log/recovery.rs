@@ -203,6 +203,9 @@ impl Loading {
     }
 
     fn set_aside_after(&mut self, index: usize) -> Result<(), LogError> {
+        if index + 1 == self.segments.len() {
+            return Ok(());
+        }
         for segment in self.segments.drain(index + 1..) {
             let delay = self.options.config.file_delete_delay;
             self.options.context.removals.schedule(segment.set_aside()?, Instant::now(), delay);

@@ -26,8 +26,8 @@ use crate::protocol::response::{Piece, Response};
 
 /// Requests of one connection that may be under way at once. Clients keep 5 or fewer in flight by default.
 const IN_FLIGHT_MAX: u32 = 32;
-/// Requests without an answer (`acks=0`) that are read before the writing half has a go. Without it the reading half would use
-/// up all that the runtime lets a task do in one turn, at every turn for as long as they keep coming.
+/// Requests without an answer (`acks=0`) that are read before a writing half that waits for room in the socket has a go. Without
+/// it the reading half would use up all that the runtime lets a task do in one turn, for as long as they keep coming.
 const UNANSWERED_MAX: u32 = 16;
 /// A reply with more memory than this is written before another request is read: what a client that does not read makes
 /// pile up is then bounded by one such reply, and not by as many as may be in flight.
